@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -33,8 +32,28 @@ class Folder(ABC):
     url: str
 
     @abstractmethod
+    def temporary(self, name: str) -> Path:
+        """A local path to write what will become ``name``; not visible to readers of the folder."""
+
+    @abstractmethod
+    def publish(self, temporary: Path, name: str) -> None:
+        """Make the written ``temporary`` file appear as ``name``, whole and durable."""
+
+    def discard(self, temporary: Path) -> None:
+        """Give up a temporary file."""
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
     def write_with(self, name: str, make: Callable[[Path], None]) -> None:
         """Publish ``name`` with what ``make`` writes to the path it is given; all or nothing."""
+        temporary = self.temporary(name)
+        try:
+            with writing(f"{self.url}/{name}"):
+                make(temporary)
+            self.publish(temporary, name)
+        except BaseException:
+            self.discard(temporary)
+            raise
 
     @abstractmethod
     def exists(self, name: str) -> bool:
@@ -77,6 +96,20 @@ class Folder(ABC):
             return file.read(columns=columns, use_threads=False)
 
 
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn errors that mean "this machine cannot write" into ``EnvironmentGone`` with a way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _GONE or isinstance(error, FileNotFoundError):
+            raise EnvironmentGone(
+                f"cannot write {what}: {error.strerror or type(error).__name__}. "
+                "What is finished stands; free the disk or mend the folder and run the same command again."
+            ) from error
+        raise
+
+
 def _write_bytes(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
@@ -89,27 +122,21 @@ class LocalFolder(Folder):
         self.path = path
         self.url = str(path)
 
-    def write_with(self, name: str, make: Callable[[Path], None]) -> None:
+    def temporary(self, name: str) -> Path:
         final = self.path / name
-        temporary = final.with_name(f"{_TEMPORARY}{os.getpid()}-{final.name}")
-        try:
+        with writing(str(final)):
             final.parent.mkdir(parents=True, exist_ok=True)
-            failpoint("store.before_write")
-            make(temporary)
+        failpoint("store.before_write")
+        return final.with_name(f"{_TEMPORARY}{os.getpid()}-{final.name}")
+
+    def publish(self, temporary: Path, name: str) -> None:
+        final = self.path / name
+        with writing(str(final)):
             _sync(temporary)
             failpoint("store.before_rename")
             temporary.replace(final)
             failpoint("store.after_rename")
             _sync(final.parent)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            if error.errno in _GONE or isinstance(error, FileNotFoundError):
-                raise EnvironmentGone(
-                    f"cannot write {final}: {error.strerror or type(error).__name__}. "
-                    "What is finished stands; free the disk or mend the folder and run the same command again."
-                ) from error
-            raise
 
     def exists(self, name: str) -> bool:
         return (self.path / name).is_file()
@@ -156,20 +183,21 @@ class RemoteFolder(Folder):
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"
 
-    def write_with(self, name: str, make: Callable[[Path], None]) -> None:
-        scratch = Path(tempfile.mkdtemp(prefix="curate-put-"))
-        try:
-            local = scratch / "object"
-            failpoint("store.before_write")
-            make(local)
-            failpoint("store.before_rename")
-            self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
-            self.fs.put_file(str(local), self._path(name))
-            failpoint("store.after_rename")
-            if self.size(name) != local.stat().st_size:
-                raise EnvironmentGone(f"{self.url}/{name}: the store holds another length than was put; run again")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    def temporary(self, name: str) -> Path:
+        failpoint("store.before_write")
+        descriptor, path = tempfile.mkstemp(prefix="curate-put-")
+        os.close(descriptor)
+        return Path(path)
+
+    def publish(self, temporary: Path, name: str) -> None:
+        size = temporary.stat().st_size
+        failpoint("store.before_rename")
+        self.fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+        self.fs.put_file(str(temporary), self._path(name))
+        failpoint("store.after_rename")
+        self.discard(temporary)
+        if self.size(name) != size:
+            raise EnvironmentGone(f"{self.url}/{name}: the store holds another length than was put; run again")
 
     def exists(self, name: str) -> bool:
         return bool(self.fs.exists(self._path(name)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.store.digests import TableDigest
-from curate.store.folder import Folder
+from curate.store.folder import Folder, writing
 
 ROW_GROUP_BYTES = 64 << 20
 ROW_GROUP_ROWS = 65_536
@@ -73,37 +73,67 @@ class _Grouper:
         return bool(self._waiting)
 
 
+class ShardWriter:
+    """Writes one shard batch by batch; the file appears at ``close``, whole, or not at all.
+
+    Args:
+        schema: of the file; without any batch the file is valid and has no rows.
+        public: content-defined chunking, so that small changes of a published corpus re-upload little.
+    """
+
+    def __init__(self, folder: Folder, name: str, schema: pa.Schema, *, public: bool = False) -> None:
+        self.schema = schema
+        self._folder, self._name = folder, name
+        self._digest = TableDigest(schema)
+        self._grouper = _Grouper(schema)
+        self._rows = 0
+        self._path = folder.temporary(name)
+        with writing(f"{folder.url}/{name}"):
+            self._writer = pq.ParquetWriter(self._path, schema, **_options(schema, public))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of ``batch``; columns are taken by name, KeyError if one is missing."""
+        fitted = _fit(batch, self.schema)
+        self._digest.update(fitted)
+        self._rows += fitted.num_rows
+        with writing(f"{self._folder.url}/{self._name}"):
+            for group in self._grouper.add(fitted):
+                self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+
+    def close(self) -> Output:
+        """Publish the file.
+
+        Returns:
+            rows, bytes on disk and the digest of the logical content.
+        """
+        with writing(f"{self._folder.url}/{self._name}"):
+            if self._grouper:
+                group = self._grouper.take()
+                self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+            self._writer.close()
+        size = self._path.stat().st_size
+        self._folder.publish(self._path, self._name)
+        return Output(self._name, self._rows, size, self._digest.hexdigest())
+
+    def abandon(self) -> None:
+        """Give the file up; nothing appears."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()
+        self._folder.discard(self._path)
+
+
 def write_shard(
     folder: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, public: bool = False
 ) -> Output:
-    """Write ``batches`` as ``name``; the file appears whole or not at all.
-
-    Args:
-        schema: of the file; an empty stream gives a valid file with no rows.
-        public: content-defined chunking, so that small changes of a published corpus re-upload little.
-
-    Returns:
-        rows, bytes on disk and the digest of the logical content.
-    """
-    digest = TableDigest(schema)
-    rows = 0
-
-    def make(path: Path) -> None:
-        nonlocal rows
-        grouper = _Grouper(schema)
-        with pq.ParquetWriter(path, schema, **_options(schema, public)) as writer:
-            for batch in batches:
-                fitted = _fit(batch, schema)
-                digest.update(fitted)
-                rows += fitted.num_rows
-                for group in grouper.add(fitted):
-                    writer.write_table(group, row_group_size=max(1, group.num_rows))
-            if grouper:
-                group = grouper.take()
-                writer.write_table(group, row_group_size=max(1, group.num_rows))
-
-    folder.write_with(name, make)
-    return Output(name, rows, folder.size(name), digest.hexdigest())
+    """Write all ``batches`` as the shard ``name``."""
+    writer = ShardWriter(folder, name, schema, public=public)
+    try:
+        for batch in batches:
+            writer.write(batch)
+        return writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 def write_table(folder: Folder, name: str, table: pa.Table, *, public: bool = False) -> Output:
