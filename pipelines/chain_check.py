@@ -1,0 +1,88 @@
+"""Whether the stages of a config fit together: each finds the columns it needs, none overwrites another's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from curate.documents import DATE, HTML, IDENTITY, TEXT
+from pipelines.config_errors import ConfigIssue, nearest
+
+if TYPE_CHECKING:
+    from curate.stages.base import Stage
+    from pipelines.config import Config
+
+#: columns that every file of a kind gives, beside IDENTITY
+INPUT_COLUMNS: dict[str, tuple[str, ...]] = {
+    "warc": (HTML.name, DATE.name),
+    "arc": (HTML.name, DATE.name),
+    "wet": (TEXT.name, DATE.name),
+    "jsonl": (TEXT.name,),
+    "parquet": (TEXT.name,),
+}
+
+
+def input_columns(config: Config) -> list[str]:
+    """Names of the columns that the config's input gives."""
+    carried = getattr(config.input, "carry", None) or ()
+    names = [*IDENTITY.names, *INPUT_COLUMNS[config.input.kind], *carried]
+    return list(dict.fromkeys(names))
+
+
+def make_stages(config: Config) -> list[Stage]:
+    """The stages of the config, built and not opened."""
+    from curate.stages import stage_class
+
+    return [stage_class(spec.name)(spec.options) for spec in config.stages]  # type: ignore[arg-type]
+
+
+def check_chain(config: Config) -> list[ConfigIssue]:
+    """What is wrong with the order of stages; empty if each finds what it needs."""
+    from pipelines.config import locate
+
+    issues: list[ConfigIssue] = []
+    columns = input_columns(config)
+    for i, stage in enumerate(make_stages(config)):
+        at = ("stages", i, stage.name)
+        for needed in stage.requires:
+            if needed not in columns:
+                message = f"`{stage.name}` needs the column `{needed}`, which nothing before it gives"
+                issues.append(locate(config, at, "missing_column", message, _who_adds(needed, stage.name, config)))
+        removed = set(stage.removes())
+        for added in stage.adds().names:
+            if added in columns and added not in removed and added != TEXT.name:
+                message = f"`{stage.name}` adds the column `{added}`, which is there already"
+                issues.append(locate(config, at, "column_twice", message, "remove one of the two stages"))
+        columns = [c for c in columns if c not in removed]
+        columns += [c for c in stage.adds().names if c not in columns]
+    if TEXT.name not in columns:
+        message = f"after all stages there is no column `text`: {config.input.kind} gives `html`"
+        issues.append(locate(config, ("stages",), "missing_column", message, "add extract_html to the stages"))
+    return issues
+
+
+def columns_after_stages(config: Config) -> list[str]:
+    """Names of the columns after the last stage, in order."""
+    columns = input_columns(config)
+    for stage in make_stages(config):
+        removed = set(stage.removes())
+        columns = [c for c in columns if c not in removed]
+        columns += [c for c in stage.adds().names if c not in columns]
+    return columns
+
+
+def _who_adds(column: str, before: str, config: Config) -> str:
+    """Which stage would bring ``column``."""
+    from curate.stages import STAGES, stage_class
+
+    if column == HTML.name:
+        return f"{config.input.kind} input has no pages; leave {before} out"
+    for name in STAGES:
+        try:
+            adds = stage_class(name)().adds().names
+        except (ImportError, ValueError):  # a stage that is not installed, or that cannot do without options
+            continue
+        if column in adds:
+            return f"add {name} before {before}"
+    known = sorted(set(input_columns(config)))
+    guess = nearest(column, known)
+    return f"did you mean `{guess}`?" if guess else ""

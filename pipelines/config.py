@@ -1,0 +1,227 @@
+"""A run's config: one YAML file and `--set`, checked whole before any work.
+
+``load_config`` reports every mistake at once, each with its file, line, column and the nearest valid name. What it
+returns is frozen, knows where each value came from, and can be written back with references instead of secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, PrivateAttr, SerializeAsAny
+
+from curate.sources.base import ReadOptions
+from pipelines.chain_check import check_chain
+from pipelines.config_errors import ConfigIssue, ConfigProblems
+from pipelines.overrides import apply_overrides
+from pipelines.sections import (
+    DomainsSection,
+    InputSection,
+    MixSection,
+    RecipeSection,
+    ReportSection,
+    RunSection,
+    Section,
+)
+from pipelines.validation import Layer, validate_items, validate_section
+from pipelines.yaml_reader import Path_, dotted, read_yaml
+
+__all__ = ["Config", "DedupSpec", "StageSpec", "check_chain", "load_config"]
+
+
+class StageSpec(Section):
+    """One stage of the chain: its name and its own config."""
+
+    name: str
+    options: SerializeAsAny[BaseModel]
+
+
+class DedupSpec(Section):
+    """One way of finding duplicates: `exact` or `minhash`, and its config."""
+
+    name: str
+    options: SerializeAsAny[BaseModel]
+
+
+class Config(Section):
+    """A run, fully resolved."""
+
+    run: RunSection = Field(description="Where the run is kept, who works on it, what it tolerates.")
+    input: InputSection = Field(description="What is read, and how.")
+    stages: tuple[StageSpec, ...] = Field(
+        default=(), description="Stages of the first pass, in order: `- name: {options}`."
+    )
+    dedup: tuple[DedupSpec, ...] = Field(default=(), description="Ways of finding duplicates, in order.")
+    labels: tuple[str, ...] = Field(default=(), description="Raters, by the name of a card or the path of one.")
+    domains: DomainsSection | None = Field(
+        default=None, description="Where the column `domain` comes from; null: none."
+    )
+    keep: str | None = Field(
+        default=None, description="Expression over columns: documents where it is true stay; null: all."
+    )
+    recipe: RecipeSection | None = Field(
+        default=None, description="How groups are weighted; null: no recipe, no mixture."
+    )
+    mix: MixSection = Field(default=MixSection(), description="How mixed shards are written.")
+    report: ReportSection | None = Field(default=ReportSection(), description="What the report shows; null: no report.")
+
+    _layer: Layer = PrivateAttr(default_factory=Layer)
+
+    @property
+    def path(self) -> Path:
+        """The config file."""
+        return Path(self._layer.document.file)
+
+    @property
+    def base(self) -> Path:
+        """Folder that relative paths of assets are resolved against: the config file's."""
+        return self.path.resolve().parent
+
+    def read_options(self) -> ReadOptions:
+        """How inputs are read: the part of ``input`` that sources take."""
+        return self.input.read_options()
+
+    def resolved(self, *, references: bool = True) -> dict[str, Any]:
+        """All values as JSON-able data in the layout of the file, defaults included.
+
+        Args:
+            references: show values that came from ``${NAME}`` as written, not as read (for run.yaml).
+        """
+        plain = self.model_dump(mode="json", by_alias=True, exclude={"stages", "dedup"})
+        out: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            if name in ("stages", "dedup"):
+                out[name] = [{s.name: s.options.model_dump(mode="json", by_alias=True)} for s in getattr(self, name)]
+            else:
+                out[name] = plain[name]
+        if references:
+            for path, text in self._layer.references.items():
+                _put(out, path, text)
+        return out
+
+    def origins(self) -> dict[str, str]:
+        """Key → where its value came from: ``default``, ``file:line`` or ``--set``."""
+        return {dotted(path): self._layer.origin(path) for path, _ in _leaves(self.resolved(), ())}
+
+
+def load_config(
+    path: Path | str, overrides: Sequence[str] = (), *, environment: Mapping[str, str] = os.environ
+) -> Config:
+    """The config at ``path`` with ``overrides`` (``a.b.c=value``) applied; ConfigProblems lists all that is wrong."""
+    document = read_yaml(Path(path), environment=environment)
+    layer = Layer(document)
+    issues = apply_overrides(layer, overrides, known_sections(), environment)
+    config = _build(layer, issues)
+    if issues or config is None:
+        raise ConfigProblems(issues)
+    chain = check_chain(config)
+    if chain:
+        raise ConfigProblems(chain)
+    return config
+
+
+def known_sections() -> tuple[str, ...]:
+    """Names of the top-level keys."""
+    return tuple(Config.model_fields)
+
+
+def locate(config: Config, path: Path_, code: str, message: str, hint: str = "") -> ConfigIssue:
+    """An issue about ``path`` of a loaded config, with its place in the file if it has one."""
+    return config._layer.issue(code, message, path, hint=hint)
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "run": RunSection,
+    "input": InputSection,
+    "domains": DomainsSection,
+    "recipe": RecipeSection,
+    "mix": MixSection,
+    "report": ReportSection,
+}
+_NULLABLE = frozenset(("domains", "keep", "recipe", "report"))
+
+
+def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
+    """The config from raw data; mistakes are added to ``issues``."""
+    from pipelines.paths import absolute_inputs, check_output
+
+    data = layer.document.data
+    known = known_sections()
+    for key in data:
+        if key not in known:
+            issues.append(layer.unknown_key((key,), known, sections=_SECTIONS))
+    _fill_run(layer)
+    absolute_inputs(layer)
+    values: dict[str, Any] = {}
+    for name, model in _SECTIONS.items():
+        if name in data or name in ("run", "input"):
+            values[name] = validate_section(layer, (name,), model, issues, nullable=name in _NULLABLE)
+    for name, spec in (("stages", StageSpec), ("dedup", DedupSpec)):
+        values[name] = tuple(spec(name=n, options=o) for n, o in validate_items(layer, name, issues))
+    values["labels"] = _strings(layer, "labels", issues)
+    values["keep"] = _optional_string(layer, "keep", issues)
+    if issues:
+        return None
+    config = Config.model_validate({k: v for k, v in values.items() if k in data or k in ("run", "input")})
+    config._layer = layer
+    issues.extend(check_output(config, layer))
+    return config
+
+
+def _fill_run(layer: Layer) -> None:
+    """Name and output of the run, where the config leaves them out."""
+    run = layer.document.data.setdefault("run", {})
+    if isinstance(run, dict):
+        name = run.setdefault("name", _file_name(layer))
+        if isinstance(name, str):
+            run.setdefault("output", f"out/{name}")
+
+
+def _file_name(layer: Layer) -> str:
+    stem = Path(layer.document.file).stem
+    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem).lstrip("._-")
+    return clean[:100] or "run"
+
+
+def _strings(layer: Layer, name: str, issues: list[ConfigIssue]) -> tuple[str, ...]:
+    value = layer.document.data.get(name, [])
+    if not isinstance(value, list):
+        issues.append(layer.issue("wrong_type", f"`{name}` must be a list of names", (name,)))
+        return ()
+    for i, item in enumerate(value):
+        if not isinstance(item, str) or not item:
+            issues.append(layer.issue("wrong_type", f"`{name}[{i}]` must be a name", (name, i)))
+    return tuple(item for item in value if isinstance(item, str))
+
+
+def _optional_string(layer: Layer, name: str, issues: list[ConfigIssue]) -> str | None:
+    value = layer.document.data.get(name)
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    issues.append(layer.issue("wrong_type", f"`{name}` must be an expression in quotes, or null", (name,)))
+    return None
+
+
+def _put(data: Any, path: Path_, value: Any) -> None:
+    """Set ``value`` at ``path`` where that path exists."""
+    for part in path[:-1]:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    last = path[-1]
+    there = last in data if isinstance(data, dict) else isinstance(data, list) and last in range(len(data))
+    if there:
+        data[last] = value
+
+
+def _leaves(value: Any, path: Path_) -> list[tuple[Path_, Any]]:
+    """Every value that is not a non-empty map or list of maps, with its path."""
+    if isinstance(value, dict) and value:
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, (*path, key))]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [leaf for i, inner in enumerate(value) for leaf in _leaves(inner, (*path, i))]
+    return [(path, value)]
