@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from curate.documents import Batch, Failure, Fates
 
@@ -18,6 +18,14 @@ class ReadOptions(BaseModel):
     """How inputs are read; the ``input`` section of a config, without the paths.
 
     Limits are hit per record and cost that record only; each hit is an error ``limit.*`` in the ledger.
+
+    Attributes:
+        carry: other fields of JSONL and Parquet inputs that become columns of their own: name → type. What is not
+            named here stays in the column ``extra``.
+        date_column: field of JSONL and Parquet inputs that becomes ``date``; None leaves it in ``extra``.
+        list_prefix: what relative entries of path lists are resolved against, e.g. ``s3://commoncrawl/``; None means
+            the folder of the list.
+        allow_outside: whether a path list may name files outside its folder or prefix.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +45,10 @@ class ReadOptions(BaseModel):
     zstd_window_mb: int = 128
     verify_digests: bool = True
     follow_symlinks: bool = False
+    carry: dict[str, Literal["string", "int64", "float64", "bool"]] = Field(default_factory=dict)
+    date_column: str | None = None
+    list_prefix: str | None = None
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,11 @@ class Source(ABC):
         self.options = options
         self.account = Account()
         self.fates = Fates()
+
+    @classmethod
+    def schema(cls, options: ReadOptions) -> pa.Schema:
+        """All columns of the batches, IDENTITY among them; depends on the options where these lift out fields."""
+        return cls.columns
 
     @abstractmethod
     def batches(self, file: BinaryIO) -> Iterator[Batch]:
