@@ -245,7 +245,7 @@ def test_models_that_fasttext_itself_wrote_pass(tmp_path: Path) -> None:
     lines = [f"__label__{i % 300} " + " ".join(rng.choice(words, 30)) for i in range(900)]
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(lines) + "\n", "utf-8")
-    options = {"dim": 8, "lr": 0.01, "epoch": 1, "minn": 2, "maxn": 4, "wordNgrams": 2, "bucket": 3000, "thread": 1}
+    options = {"dim": 16, "lr": 0.5, "epoch": 5, "minn": 2, "maxn": 4, "wordNgrams": 2, "bucket": 3000, "thread": 1}
     for seed in range(20):  # the trainer of some builds meets NaN by chance
         try:
             model = fasttext.train_supervised(str(corpus), seed=seed, verbose=0, **options)
