@@ -237,30 +237,36 @@ def test_bundled_language_model_passes_and_a_cut_of_it_does_not(tmp_path: Path) 
         refused(put(tmp_path, "cut.ftz", raw[:length]), "refused")
 
 
-def test_models_that_fasttext_itself_wrote_pass(tmp_path: Path) -> None:
-    """Dense, quantised, and quantised with pruned n-grams, norms and output, as the trainer saves them."""
-    fasttext = pytest.importorskip("fasttext")
-    rng = np.random.default_rng(3)
-    words = [f"word{k}" for k in range(400)]
-    lines = [f"__label__{i % 300} " + " ".join(rng.choice(words, 30)) for i in range(900)]
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("\n".join(lines) + "\n", "utf-8")
-    options = {"dim": 16, "lr": 0.5, "epoch": 5, "minn": 2, "maxn": 4, "wordNgrams": 2, "bucket": 3000, "thread": 1}
-    for seed in range(20):  # the trainer of some builds meets NaN by chance
-        try:
-            model = fasttext.train_supervised(str(corpus), seed=seed, verbose=0, **options)
-            break
-        except RuntimeError:
-            continue
-    else:
-        pytest.fail("fastText met NaN with twenty seeds")
-    model.save_model(str(tmp_path / "dense.bin"))
-    model.quantize(str(tmp_path / "corpus.txt"), qnorm=True, qout=True, cutoff=900, retrain=False)
-    model.save_model(str(tmp_path / "pruned.ftz"))
-    assert check_model(tmp_path / "dense.bin").kind == "fasttext"
-    assert check_model(tmp_path / "pruned.ftz").kind == "fasttext"
-    raw = (tmp_path / "pruned.ftz").read_bytes()
-    refused(put(tmp_path, "longer.ftz", raw + b"\0"), "follow the end")
+def quantised(rows: int, dim: int, norms: bool) -> bytes:
+    """A product-quantised matrix: two dimensions to a code, norms coded apart if asked for."""
+    parts = dim // 2
+    out = struct.pack("<?qqi", norms, rows, dim, rows * parts) + bytes(k % 256 for k in range(rows * parts))
+    out += struct.pack("<4i", dim, parts, 2, 2) + np.linspace(-1, 1, dim * 256, dtype="<f4").tobytes()
+    if norms:
+        out += bytes(range(rows)) + struct.pack("<4i", 1, 1, 1, 1) + np.linspace(0.1, 1, 256, dtype="<f4").tobytes()
+    return out
+
+
+def pruned_bytes(target: int = 1) -> bytes:
+    """The hand-made model, quantised, with two of 500 n-gram buckets kept and norms coded apart."""
+    out = struct.pack("<ii", 793712314, 12)
+    out += struct.pack("<12id", 4, 5, 5, 1, 5, 2, 3, 3, 500, 2, 3, 100, 1e-4)
+    out += struct.pack("<iiiqq", 5, 3, 2, 100, 2)
+    for k in range(5):
+        out += (f"w{k}" if k < 3 else f"__label__{k - 3}").encode() + b"\0" + struct.pack("<qb", 10, k >= 3)
+    out += struct.pack("<4i", 17, 0, 400, target)
+    return out + b"\1" + quantised(5, 4, norms=True) + b"\1" + quantised(2, 4, norms=False)
+
+
+def test_pruned_quantised_model_passes_and_loads(tmp_path: Path) -> None:
+    model = load_fasttext(put(tmp_path, "m.ftz", pruned_bytes()))
+    scores = model.predict("w0 w1 unseen\n", 2, 0.0, "strict")
+    assert sum(score for score, _ in scores) == pytest.approx(1, abs=1e-3)
+
+
+def test_pruned_ngram_outside_its_table_is_refused(tmp_path: Path) -> None:
+    refused(put(tmp_path, "m.ftz", pruned_bytes(target=2)), "outside its table")
+    refused(put(tmp_path, "longer.ftz", pruned_bytes() + b"\0"), "follow the end")
 
 
 # ------------------------------------------------------------------ the catalogue of hostile models
