@@ -23,9 +23,14 @@ INPUT_COLUMNS: dict[str, tuple[str, ...]] = {
 
 def input_columns(config: Config) -> list[str]:
     """Names of the columns that the config's input gives."""
-    carried = getattr(config.input, "carry", None) or ()
-    names = [*IDENTITY.names, *INPUT_COLUMNS[config.input.kind], *carried]
-    return list(dict.fromkeys(names))
+    from curate.sources import source_class
+
+    options = config.read_options()
+    try:
+        names = source_class(config.input.kind).schema(options).names
+    except ImportError:
+        names = [*INPUT_COLUMNS[config.input.kind], *options.carry]
+    return list(dict.fromkeys([*IDENTITY.names, *names]))
 
 
 def make_stages(config: Config) -> list[Stage]:

@@ -113,8 +113,12 @@ def load_config(
     """The config at ``path`` with ``overrides`` (``a.b.c=value``) applied; ConfigProblems lists all that is wrong."""
     document = read_yaml(Path(path), environment=environment)
     layer = Layer(document)
-    issues = apply_overrides(layer, overrides, known_sections(), environment)
-    config = _build(layer, issues)
+    issues = [*document.issues, *apply_overrides(layer, overrides, known_sections(), environment)]
+    told = {(issue.line, issue.column) for issue in document.issues}
+    found: list[ConfigIssue] = []
+    config = _build(layer, found)
+    # a value that could not be read is no second mistake where a model misses it
+    issues += [issue for issue in found if issue.line == 0 or (issue.line, issue.column) not in told]
     if issues or config is None:
         raise ConfigProblems(issues)
     chain = check_chain(config)
@@ -162,7 +166,7 @@ def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
     for name, spec in (("stages", StageSpec), ("dedup", DedupSpec)):
         values[name] = tuple(spec(name=n, options=o) for n, o in validate_items(layer, name, issues))
     values["labels"] = _strings(layer, "labels", issues)
-    values["keep"] = _optional_string(layer, "keep", issues)
+    values["keep"] = _selection(layer, issues)
     if issues:
         return None
     config = Config.model_validate({k: v for k, v in values.items() if k in data or k in ("run", "input")})
@@ -203,6 +207,20 @@ def _optional_string(layer: Layer, name: str, issues: list[ConfigIssue]) -> str 
         return value
     issues.append(layer.issue("wrong_type", f"`{name}` must be an expression in quotes, or null", (name,)))
     return None
+
+
+def _selection(layer: Layer, issues: list[ConfigIssue]) -> str | None:
+    """The sentence of ``keep``, if it can be parsed."""
+    from curate.errors import ConfigError
+    from curate.select.expressions import parse_selection
+
+    value = _optional_string(layer, "keep", issues)
+    if value is not None:
+        try:
+            parse_selection(value)
+        except ConfigError as error:
+            issues.append(layer.issue("expression", str(error), ("keep",)))
+    return value
 
 
 def _put(data: Any, path: Path_, value: Any) -> None:

@@ -122,6 +122,8 @@ def _value(key: str, raw: str, path: Path_, environment: Mapping[str, str]) -> t
     document = Document(file="--set")
     try:
         parse_yaml(f"{_quote_key(name)}: {quoted}\n", document, environment)
+        if document.issues:
+            raise ConfigProblems(document.issues)
     except ConfigProblems as problems:
         raise _first(problems, key, raw) from None
     value = document.data[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from curate.sources.base import ReadOptions
 
@@ -64,22 +64,29 @@ class RunSection(Section):
         description="How often a shard is tried before the document that kills its worker is searched.",
     )
     max_failed_ratio: float | None = Field(
-        default=0.001, ge=0, le=1,
+        default=0.001,
+        ge=0,
+        le=1,
         description="Share of records that may fail (0–1) before the run ends with exit 3; null: no limit.",
-    )  # fmt: skip
+    )
     max_failed_files: int | None = Field(
         default=0,
         ge=0,
         description="Input files that may be unreadable before the run ends with exit 3; null: no limit.",
     )
     max_dropped_ratio: float | None = Field(
-        default=None, ge=0, le=1,
+        default=None,
+        ge=0,
+        le=1,
         description="Share of documents that rules may drop (0–1) before the run ends with exit 3; null: no limit.",
-    )  # fmt: skip
+    )
     keep_dropped_text: bool = Field(
         default=False,
         description="Write the text of dropped documents to `dropped/` too, for reading; it costs their size.",
     )
+
+
+_COUNTS = tuple(name for name, info in ReadOptions.model_fields.items() if info.annotation is int)
 
 
 class InputSection(ReadOptions):
@@ -93,20 +100,20 @@ class InputSection(ReadOptions):
         description="Files, folders, globs (`**` too), URLs (s3://…, https://…), or path lists (`*.paths`, "
         "`*.paths.gz`: one path per line). Relative to the config file; from `--set`, to the working directory.",
     )
-    prefix: str | None = Field(
-        default=None, description="Put before every relative line of a path list, e.g. `https://data.commoncrawl.org/`."
-    )
     root: str | None = Field(
         default=None,
         description="Folder that `source` is relative to, so ids survive a move; null: the common folder of all.",
     )
-    allow_outside: bool = Field(
-        default=False,
-        description="Read links and listed files that lead out of the input root; otherwise they are refused.",
-    )
     max_files: int | None = Field(
         default=None, ge=1, description="Read only the first files of the sorted list, e.g. for a trial; null: all."
     )
+
+    @field_validator(*_COUNTS)
+    @classmethod
+    def _positive(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("expected at least 1")
+        return value
 
     def read_options(self) -> ReadOptions:
         """The part of this section that sources take."""
@@ -147,9 +154,10 @@ class RecipeSection(Section):
     """How the groups of the corpus are weighted, by a rule that needs no training runs."""
 
     groups: tuple[str, ...] = Field(
-        default=("domain", "quality_band"), min_length=1,
+        default=("domain", "quality_band"),
+        min_length=1,
         description="Columns whose values make a group: `domain`, `quality_band`, or any label column.",
-    )  # fmt: skip
+    )
     budget_tokens: int | None = Field(
         default=None, ge=1, description="Tokens of the mixture; null: as many as the corpus holds."
     )
@@ -164,9 +172,10 @@ class RecipeSection(Section):
         description="For the rule `temperature`; 1 is natural, large is even. 3.33 is mT5's alpha of 0.3.",
     )
     max_epochs: float = Field(
-        default=4.0, gt=0,
+        default=4.0,
+        gt=0,
         description="How often a document may be repeated; up to 4 was nearly as good as new text (Muennighoff 2023).",
-    )  # fmt: skip
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the sampler.")
     token_column: str = Field(default="tokens_count", description="Column that says how many tokens a document has.")
     quality_bands: QualityBands = Field(default=QualityBands(), description="How `quality_band` is cut from a score.")

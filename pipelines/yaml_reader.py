@@ -35,6 +35,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
 
 
+_SOFT = frozenset(("secret", "variable", "unset_variable", "not_finite", "duplicate_key"))
+
+
 @dataclass(frozen=True)
 class Mark:
     """Where a key or value stands: 1-based line and column, and its width in characters."""
@@ -55,6 +58,7 @@ class Document:
         values: path → place of the value.
         keys: path → place of the key.
         references: path → text as written, for values that hold ``${NAME}``.
+        issues: mistakes that leave the rest readable, so that they are told together with what the models find.
     """
 
     file: str
@@ -63,6 +67,7 @@ class Document:
     values: dict[Path_, Mark] = field(default_factory=dict)
     keys: dict[Path_, Mark] = field(default_factory=dict)
     references: dict[Path_, str] = field(default_factory=dict)
+    issues: list[ConfigIssue] = field(default_factory=list)
 
     def issue(
         self, code: str, message: str, mark: Mark | None = None, *, path: Path_ = (), hint: str = ""
@@ -115,17 +120,19 @@ def read_yaml(path: Path, *, environment: Mapping[str, str] = os.environ) -> Doc
 
 
 def parse_yaml(text: str, document: Document, environment: Mapping[str, str] = os.environ) -> Document:
-    """``document`` filled from ``text``."""
+    """``document`` filled from ``text``; raises where nothing sensible can be read, else ``document.issues``."""
     document.lines = text.splitlines()
     builder = _Builder(document, environment)
     root = builder.build(text)
-    if not builder.issues and not isinstance(root, dict):
+    fatal = [issue for issue in builder.issues if issue.code not in _SOFT]
+    if not fatal and not isinstance(root, dict):
         empty = root is None
         message = "the file is empty" if empty else f"the top level must be a map of sections, not a {_kind(root)}"
         hint = "`curate init` writes a config to start from"
-        builder.issues.append(document.issue("empty" if empty else "not_a_map", message, Mark(1, 1), hint=hint))
-    if builder.issues:
-        raise ConfigProblems(builder.issues)
+        fatal.append(document.issue("empty" if empty else "not_a_map", message, Mark(1, 1), hint=hint))
+    if fatal:
+        raise ConfigProblems([*fatal, *(issue for issue in builder.issues if issue.code in _SOFT)])
+    document.issues = builder.issues
     document.data = root
     return document
 
