@@ -215,7 +215,7 @@ def _ipv4(data: Bytes, lo: int, hi: int, i: int, versions: Hashes, parts: Ints) 
         c = data[end]
         if (65 <= c <= 90) or (97 <= c <= 122) or c == 95:
             return -1
-        if c in (46, 45) and end + 1 < hi and 48 <= data[end + 1] <= 57 and c == 46:
+        if c == 46 and end + 1 < hi and 48 <= data[end + 1] <= 57:
             return -1
         if c == 45 and end + 1 < hi and (65 <= data[end + 1] <= 90 or 97 <= data[end + 1] <= 122):
             return -1  # 2.3.4.5-beta
@@ -232,7 +232,7 @@ def _ipv4(data: Bytes, lo: int, hi: int, i: int, versions: Hashes, parts: Ints) 
 @njit(cache=True, nogil=True)
 def _ipv6(data: Bytes, hi: int, start: int, classes: Bytes, parts: Ints) -> int:
     """Where a global unicast address (2000::/3) ends that starts at ``start``; -1 if there is none."""
-    n, i, gap = 0, start, False
+    n, i, gap, gap_at = 0, start, False, 0
     while n < 8:
         begin, value = i, 0
         while i < hi and i - begin < 5 and classes[data[i]] & 8:
@@ -252,7 +252,7 @@ def _ipv6(data: Bytes, hi: int, start: int, classes: Bytes, parts: Ints) -> int:
         if i + 1 < hi and data[i + 1] == 58:
             if gap:
                 return -1
-            gap = True
+            gap, gap_at = True, n
             i += 2
             if i >= hi or not classes[data[i]] & 8:
                 break
@@ -262,9 +262,11 @@ def _ipv6(data: Bytes, hi: int, start: int, classes: Bytes, parts: Ints) -> int:
             break
     if (not gap and n < 8) or (gap and n > 7):
         return -1
-    if i < hi and (classes[data[i]] & 3 or data[i] in (58, 95) and i + 1 < hi and data[i + 1] > 32 and data[i] == 58):
+    if i < hi and (classes[data[i]] & 3 or data[i] == 95):
         return -1
-    second = parts[1] if n > 1 else 0
+    if i + 1 < hi and data[i] in (46, 58) and classes[data[i + 1]] & 3:
+        return -1
+    second = parts[1] if n > 1 and gap_at != 1 else 0
     if parts[0] == 0x2001 and (second < 0x200 or second == 0x0DB8):
         return -1
     if parts[0] == 0x2002 or (parts[0] == 0x3FFF and second < 0x1000):
