@@ -60,8 +60,8 @@ class MarkFile:
         """Where the worker last was."""
         if self._map is None:
             return Mark()
-        *numbers, id_ = _FORM.unpack(self._map[:])
-        return Mark(*numbers, id_.rstrip(b"\0").decode("ascii", "replace"))
+        task, batch, document, stage, documents, kept, size, id_ = _FORM.unpack(self._map[:])
+        return Mark(task, batch, document, stage, documents, kept, size, id_.rstrip(b"\0").decode("ascii", "replace"))
 
     def close(self) -> None:
         """Unmap the file."""

@@ -1,0 +1,79 @@
+"""The step graph of a config, in an order in which every step stands behind those it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curate.store.folder import open_folder
+from curate.store.manifest import Manifest
+from pipelines.launchers.base import Site
+from pipelines.steps.base import Run, Step
+
+
+def steps_of(run: Run) -> list[Step]:
+    """All steps that the config asks for."""
+    from pipelines.steps.documents import Documents
+    from pipelines.steps.labels import Labels
+    from pipelines.steps.select import Select
+    from pipelines.steps.sources import Sources
+
+    config = run.config
+    steps: list[Step] = [Documents(run), Sources(run)]
+    labelled: list[Step] = [steps[0]]
+    labels = Labels(run)
+    if labels.stages:
+        labelled.append(labels)
+    if config.dedup:
+        from pipelines.steps.dedup import DedupResolve, DedupSign
+
+        before = tuple(s.name for s in labelled)
+        steps += [*labelled[1:], DedupSign(run, before), (resolve := DedupResolve(run, before))]
+        labelled.append(resolve)
+    else:
+        steps += labelled[1:]
+    if config.labels:
+        from pipelines.steps.rate import Rate
+
+        rate = Rate(run, labelled)
+        labelled.append(rate)
+        steps.append(rate)
+    if config.recipe is not None and config.recipe.quality_bands.edges is None:
+        from pipelines.steps.bands import Bands
+
+        steps.append(Bands(run, labelled))
+    select = Select(run, labelled)
+    steps.append(select)
+    if config.recipe is not None:
+        from pipelines.steps.mixture import Groups, Mix, Recipe
+
+        steps += [Groups(run, select), Recipe(run), Mix(run)]
+    from pipelines.steps.publish import Card, Report
+
+    steps.append(Card(run, select))
+    if config.report is not None:
+        steps.append(Report(run, select, [s.name for s in steps]))
+    return steps
+
+
+def load_run(site: Site) -> Run:
+    """The run whose folder already holds its config and its manifest, as a worker sees it."""
+    from pipelines.config import load_config
+
+    folder = open_folder(site.folder)
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise FileNotFoundError(f"{site.folder} holds no manifest: it is not a run")
+    config = load_config(Path(site.folder) / "run.yaml") if "://" not in site.folder else _remote_config(site)
+    return Run(config, folder, manifest, Path(site.base))
+
+
+def _remote_config(site: Site):  # type: ignore[no-untyped-def]
+    """The config of a run whose folder is behind a URL, read through a local copy."""
+    import tempfile
+
+    from pipelines.config import load_config
+
+    with tempfile.TemporaryDirectory(prefix="curate-config-") as scratch:
+        local = Path(scratch) / "run.yaml"
+        local.write_bytes(open_folder(site.folder).read("run.yaml"))
+        return load_config(local)

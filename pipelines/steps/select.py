@@ -1,0 +1,182 @@
+"""Selection: documents joined with their labels, kept where the sentence of the config is true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.documents import Drop, column
+from curate.select.expressions import Conjunct, Selection, parse_selection
+from curate.store.shards import ShardWriter
+from pipelines.fates import ROW, FateWriter
+from pipelines.shard_reader import ShardReader
+from pipelines.steps.base import Result, Run, Step, Work
+from pipelines.steps.documents import Documents
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: the label by which duplicates are told; its drops name the survivor instead of the sentence
+SURVIVOR = "dedup_is_survivor"
+_DUPLICATE_REASONS = {"exact": "exact_duplicate", "minhash": "near_duplicate"}
+_DEDUP_LABELS = ("dedup_kind", "dedup_similarity", "dedup_survivor")
+
+DOMAIN = column("domain", pa.string(), "the label that `domains.from` names; null where that label is missing")
+BAND = column("quality_band", pa.string(), "where the label that `recipe.quality_bands` names falls; null if missing")
+
+
+class Select(Step):
+    """Joins documents and labels and writes the corpus.
+
+    Outputs: corpus/<shard>.parquet, dropped/, failed/.
+    """
+
+    name = "select"
+
+    def __init__(self, run: Run, labelled: list[Step]) -> None:
+        super().__init__(run)
+        self._labelled = labelled
+        self.after = tuple(s.name for s in labelled)
+        self._dropping = tuple(s.name for s in labelled if s.name in {"labels", "rate"})
+        self.selection = selection_of(run)
+
+    def material(self) -> dict[str, Any]:
+        config = self.run.config
+        return {
+            "keep": self.selection.text if self.selection is not None else None,
+            "domains": config.domains.model_dump(mode="json") if config.domains is not None else None,
+            "quality_bands": _bands(self.run),
+            "dedup": [d.model_dump(mode="json") for d in config.dedup],
+            "keep_dropped_text": config.run.keep_dropped_text,
+        }
+
+    def columns(self) -> pa.Schema:
+        """Columns of the corpus."""
+        fields = list(self._labelled[0].schema()) if isinstance(self._labelled[0], Documents) else []
+        for step in self._labelled:
+            fields += list(step.columns())
+        names = {f.name for f in fields}
+        config = self.run.config
+        if config.domains is not None and "domain" not in names:
+            fields.append(DOMAIN)
+        if _bands(self.run) is not None and "quality_band" not in names:
+            fields.append(BAND)
+        return pa.schema(fields)
+
+    def execute(self, partition: str, work: Work) -> Result:
+        folder, schema = self.run.folder, self.columns()
+        reader = ShardReader(folder, partition, labels=self.after, dropped_by=self._dropping)
+        writer = ShardWriter(folder, f"corpus/{partition}.parquet", schema, public=True)
+        fates = FateWriter(folder, self.name, partition, keep_text=self.run.config.run.keep_dropped_text)
+        done = 0
+        try:
+            for rows in reader.batches():
+                done += rows.num_rows
+                writer.write(self._select(self._derived(rows), fates))
+                work.marks.set(documents=done)
+            outputs = [writer.close(), *fates.close()]
+        except BaseException:
+            writer.abandon()
+            fates.abandon()
+            raise
+        return Result(outputs, {"documents": done, "kept": outputs[0].rows, **fates.counts()})
+
+    def _derived(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with the columns that name groups."""
+        config = self.run.config
+        if config.domains is not None and rows.schema.get_field_index("domain") < 0:
+            named = rows.column(rows.schema.get_field_index(config.domains.from_))
+            rows = rows.append_column(DOMAIN, pc.cast(named, pa.string()))
+        bands = _bands(self.run)
+        if bands is not None and rows.schema.get_field_index("quality_band") < 0:
+            rows = rows.append_column(BAND, band_of(rows.column(rows.schema.get_field_index(bands["column"])), bands))
+        return rows
+
+    def _select(self, rows: pa.RecordBatch, fates: FateWriter) -> pa.RecordBatch:
+        """The rows for which every condition holds; the others are recorded under the first that does not."""
+        if self.selection is None:
+            return rows
+        import polars as pl
+
+        for conjunct in self.selection.conjuncts:
+            if not rows.num_rows:
+                break
+            frame = pl.from_arrow(rows.select(sorted(self.selection.columns)))
+            assert isinstance(frame, pl.DataFrame)
+            kept = _truth(frame, conjunct)
+            gone = rows.filter(pc.invert(kept))
+            if gone.num_rows:
+                self._record(gone, conjunct, fates)
+                rows = rows.filter(kept)
+        return rows
+
+    def _record(self, gone: pa.RecordBatch, conjunct: Conjunct, fates: FateWriter) -> None:
+        n = gone.num_rows
+        if conjunct.text == SURVIVOR:
+            kind, similarity, survivor = (gone.column(gone.schema.get_field_index(c)) for c in _DEDUP_LABELS)
+            for stage, reason in _DUPLICATE_REASONS.items():
+                mask = pc.equal(kind, stage)
+                rows = gone.filter(mask)
+                if rows.num_rows:
+                    threshold = pa.array([self._threshold(stage)] * rows.num_rows, pa.float64())
+                    value = pc.cast(similarity.filter(mask), pa.float64())
+                    drop = _drop(rows, stage, reason, value, threshold)
+                    fates.drop(drop, survivor.filter(mask))
+            return
+        nothing = pa.nulls(n, pa.float64())
+        value, threshold = nothing, nothing
+        if conjunct.column is not None and conjunct.threshold is not None:
+            found = gone.column(gone.schema.get_field_index(conjunct.column))
+            value = pc.cast(found, pa.float64())
+            threshold = pa.array([conjunct.threshold] * n, pa.float64())
+        fates.drop(_drop(gone, "keep", conjunct.text, value, threshold))
+
+    def _threshold(self, kind: str) -> float:
+        for spec in self.run.config.dedup:
+            if spec.name == kind:
+                return float(getattr(spec.options, "threshold", 1.0))
+        return 1.0
+
+
+def _drop(rows: pa.RecordBatch, stage: str, reason: str, value: pa.Array, threshold: pa.Array) -> Drop:
+    n = rows.num_rows
+    return Drop(rows, stage, pa.array([reason] * n, pa.string()), value, threshold, pa.nulls(n, pa.string()))
+
+
+def _truth(frame: pl.DataFrame, conjunct: Conjunct) -> pa.Array:
+    import polars as pl
+
+    result = frame.select(conjunct.expression().cast(pl.Boolean).fill_null(False).alias("kept"))
+    array = result["kept"].to_arrow()
+    if len(array) == 1 and frame.height != 1:  # a sentence without columns is one value for all
+        array = pa.array([array[0].as_py()] * frame.height, pa.bool_())
+    return array
+
+
+def selection_of(run: Run) -> Selection | None:
+    """The parsed ``keep`` of the config; without one, survivors of the deduplication; None if all are kept."""
+    text = run.config.keep or (SURVIVOR if run.config.dedup else None)
+    return parse_selection(text) if text is not None else None
+
+
+def _bands(run: Run) -> dict[str, Any] | None:
+    recipe = run.config.recipe
+    if recipe is None or recipe.quality_bands is None:
+        return None
+    found: dict[str, Any] = recipe.quality_bands.model_dump(mode="json")
+    return found
+
+
+def band_of(values: pa.Array, bands: dict[str, Any]) -> pa.Array:
+    """The name of the band each value falls in: ``names[i]`` for edges[i-1] ≤ value < edges[i]; null stays null."""
+    import numpy as np
+
+    numbers = pc.cast(values, pa.float64())
+    index = np.searchsorted(np.asarray(bands["edges"]), pc.fill_null(numbers, 0.0).to_numpy(), side="right")
+    names = pa.array(bands["names"], pa.string()).take(pa.array(index))
+    return pc.if_else(pc.is_null(numbers), pa.scalar(None, pa.string()), names)
+
+
+__all__ = ["ROW", "Select", "band_of", "selection_of"]
