@@ -119,7 +119,8 @@ def entered_of(counts: dict[str, Any]) -> int:
     """Documents read, and what was dropped or failed before it could become one."""
     read_fates = sum(n for name, n in counts["dropped"].items() if name.startswith("read:"))
     read_fates += sum(n for name, n in counts["failed"].items() if name.startswith("read:"))
-    return int(counts["documents_read"]) + read_fates
+    total: int = counts["documents_read"] + read_fates
+    return total
 
 
 def refused_inputs(run: Run) -> list[dict[str, Any]]:

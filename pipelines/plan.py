@@ -90,7 +90,8 @@ def make_plan(config: Config) -> Plan:
         return _unlisted(config, folder)
     if remote_inputs(config):
         notes.append("inputs are remote: the frozen list is taken as it is; changes are noticed at run time")
-        fresh, refused = list(frozen.entries) if frozen else [], []
+        fresh = list(frozen.entries) if frozen else []
+        refused: list[Failure] = []
     else:
         fresh, refused = list_entries(config)
     changes = frozen.compare(fresh) if frozen is not None else Changes()

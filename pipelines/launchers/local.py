@@ -123,7 +123,7 @@ class LocalLauncher(Launcher):
     def _listen(self, worker: _Worker) -> list[Outcome]:
         """Answers of a worker, or its end."""
         assert worker.process.stdout is not None
-        piece = worker.process.stdout.read()
+        piece: bytes | None = worker.process.stdout.read()
         if piece is None:
             return []
         if piece == b"":

@@ -12,8 +12,8 @@ import pyarrow as pa
 from curate.store.digests import digest_json
 from curate.store.folder import Folder
 from curate.store.shards import Output
-from pipelines.marks import MarkFile, Marks
-from pipelines.passes import Care
+from pipelines.marks import MarkFile
+from pipelines.passes import Care, Marks
 
 if TYPE_CHECKING:
     from curate.store.manifest import Entry, Manifest
