@@ -289,7 +289,8 @@ def _number(
         return -1
     if on[1]:
         end = _ipv4(data, lo, hi, i, versions, scratch)
-        if end < 0 and data[i] in (50, 51):
+        inner = i - 2 >= lo and data[i - 1] == 58 and (classes[data[i - 2]] & 8 or data[i - 2] == 58)
+        if end < 0 and data[i] in (50, 51) and not inner:
             end = _ipv6(data, hi, i, classes, scratch)
         if end > 0:
             span[0], span[1] = i, end
