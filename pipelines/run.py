@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def prepare(config: Config, folder: Folder, *, accept_input_changes: bool) -> Ru
     text = _yaml(config.resolved()).encode("utf-8")
     if not folder.exists("run.yaml") or folder.read("run.yaml") != text:
         folder.write("run.yaml", text)
-    _write_environment(folder)
+    _write_environment(folder, config.base)
     fates = FateWriter(folder, "inputs", "all")
     for failure in refused:
         fates.fail(failure)
@@ -213,7 +214,7 @@ def _yaml(values: dict[str, Any]) -> str:
     return out.getvalue()
 
 
-def _write_environment(folder: Folder) -> None:
+def _write_environment(folder: Folder, base: Path) -> None:
     """What the run was made with; it decides nothing, so it is not part of the fingerprints."""
     import platform
     from importlib import metadata
@@ -226,5 +227,10 @@ def _write_environment(folder: Folder) -> None:
             packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    body = {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
+    body = {
+        "base": str(base),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+    }
     folder.write("environment.json", json.dumps(body, indent=1, sort_keys=True).encode())

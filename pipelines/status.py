@@ -17,7 +17,7 @@ def read_status(run_dir: str) -> dict[str, Any]:
     run = open_run(run_dir)
     steps = steps_of(run)
     states = task_states(run, steps)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for step in steps:
         own = [s for s in states if s.step == step.name]
         rows.append({"step": step.name, "tasks": len(own), "done": sum(1 for s in own if not s.reason)})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError
-from curate.store.folder import Folder, LocalFolder, open_folder
+from curate.store.folder import Folder, open_folder
 from curate.store.receipts import Receipt, read_receipts
 from curate.store.shards import digest_shard
 from pipelines.books import DECIDING, Totals, entered_of, totals_of
@@ -23,7 +23,7 @@ def open_run(run_dir: str) -> Run:
     folder = open_folder(run_dir)
     if not folder.exists("run.yaml") or not folder.exists("manifest.parquet"):
         raise ConfigError(f"{run_dir} is not the folder of a run: it holds no run.yaml and manifest.parquet")
-    return load_run(Site(folder.url, str(folder.path if isinstance(folder, LocalFolder) else Path.cwd())))
+    return load_run(Site(folder.url, json.loads(folder.read("environment.json"))["base"]))
 
 
 def verify(run_dir: str, *, data: bool = True) -> dict[str, Any]:
@@ -102,7 +102,8 @@ def _sums(run: Run, totals: Totals) -> Iterator[str]:
 
 
 def _fates(receipt: Receipt) -> int:
-    return sum(receipt.counts["dropped"].values()) + sum(receipt.counts["failed"].values())
+    total: int = sum(receipt.counts["dropped"].values()) + sum(receipt.counts["failed"].values())
+    return total
 
 
 def _rows(run: Run) -> Iterator[str]:
