@@ -35,9 +35,23 @@ def input_columns(config: Config) -> list[str]:
 
 def make_stages(config: Config) -> list[Stage]:
     """The stages of the config, built and not opened."""
-    from curate.stages import stage_class
+    return [made for _, made in _made(config, [])]
 
-    return [stage_class(spec.name)(spec.options) for spec in config.stages]  # type: ignore[arg-type]
+
+def _made(config: Config, issues: list[ConfigIssue]) -> list[tuple[int, Stage]]:
+    """Place and stage; a stage that refuses its options becomes an issue."""
+    from curate.errors import ConfigError
+    from curate.stages import stage_class
+    from pipelines.config import locate
+
+    out: list[tuple[int, Stage]] = []
+    for i, spec in enumerate(config.stages):
+        try:
+            out.append((i, stage_class(spec.name)(spec.options)))  # type: ignore[arg-type]
+        except (ConfigError, ValueError) as error:
+            message = str(error)
+            issues.append(locate(config, ("stages", i, spec.name), "stage", message))
+    return out
 
 
 def check_chain(config: Config) -> list[ConfigIssue]:
@@ -46,7 +60,7 @@ def check_chain(config: Config) -> list[ConfigIssue]:
 
     issues: list[ConfigIssue] = []
     columns = input_columns(config)
-    for i, stage in enumerate(make_stages(config)):
+    for i, stage in _made(config, issues):
         at = ("stages", i, stage.name)
         for needed in stage.requires:
             if needed not in columns:
@@ -59,7 +73,7 @@ def check_chain(config: Config) -> list[ConfigIssue]:
                 issues.append(locate(config, at, "column_twice", message, "remove one of the two stages"))
         columns = [c for c in columns if c not in removed]
         columns += [c for c in stage.adds().names if c not in columns]
-    if TEXT.name not in columns:
+    if TEXT.name not in columns and not issues:
         message = f"after all stages there is no column `text`: {config.input.kind} gives `html`"
         issues.append(locate(config, ("stages",), "missing_column", message, "add extract_html to the stages"))
     return issues
@@ -78,14 +92,16 @@ def columns_after_stages(config: Config) -> list[str]:
 def _who_adds(column: str, before: str, config: Config) -> str:
     """Which stage would bring ``column``."""
     from curate.stages import STAGES, stage_class
+    from pipelines.catalogue import example
 
     if column == HTML.name:
         return f"{config.input.kind} input has no pages; leave {before} out"
     for name in STAGES:
         try:
-            adds = stage_class(name)().adds().names
-        except (ImportError, ValueError):  # a stage that is not installed, or that cannot do without options
+            stage = example(stage_class(name))
+        except ImportError:  # a stage that is not installed
             continue
+        adds = stage.adds().names if stage is not None else []
         if column in adds:
             return f"add {name} before {before}"
     known = sorted(set(input_columns(config)))

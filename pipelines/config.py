@@ -17,6 +17,7 @@ from curate.sources.base import ReadOptions
 from pipelines.chain_check import check_chain
 from pipelines.config_errors import ConfigIssue, ConfigProblems
 from pipelines.overrides import apply_overrides
+from pipelines.paths import absolute_inputs, base_folder, check_output
 from pipelines.sections import (
     DomainsSection,
     InputSection,
@@ -27,7 +28,8 @@ from pipelines.sections import (
     Section,
 )
 from pipelines.validation import Layer, validate_items, validate_section
-from pipelines.yaml_reader import Path_, dotted, read_yaml
+from pipelines.values import leaves
+from pipelines.yaml_reader import MAX_BYTES, Path_, dotted, read_yaml
 
 __all__ = ["Config", "DedupSpec", "StageSpec", "check_chain", "load_config"]
 
@@ -77,8 +79,8 @@ class Config(Section):
 
     @property
     def base(self) -> Path:
-        """Folder that relative paths of assets are resolved against: the config file's."""
-        return self.path.resolve().parent
+        """Folder that relative paths of assets are resolved against: ``run.base``, else the config file's."""
+        return base_folder(self._layer)
 
     def read_options(self) -> ReadOptions:
         """How inputs are read: the part of ``input`` that sources take."""
@@ -97,6 +99,7 @@ class Config(Section):
                 out[name] = [{s.name: s.options.model_dump(mode="json", by_alias=True)} for s in getattr(self, name)]
             else:
                 out[name] = plain[name]
+        out["run"]["base"] = str(self.base)
         if references:
             for path, text in self._layer.references.items():
                 _put(out, path, text)
@@ -104,14 +107,23 @@ class Config(Section):
 
     def origins(self) -> dict[str, str]:
         """Key → where its value came from: ``default``, ``file:line`` or ``--set``."""
-        return {dotted(path): self._layer.origin(path) for path, _ in _leaves(self.resolved(), ())}
+        return {dotted(path): self._layer.origin(path) for path, _ in leaves(self.resolved())}
 
 
 def load_config(
-    path: Path | str, overrides: Sequence[str] = (), *, environment: Mapping[str, str] = os.environ
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] = os.environ,
+    max_bytes: int = MAX_BYTES,
 ) -> Config:
-    """The config at ``path`` with ``overrides`` (``a.b.c=value``) applied; ConfigProblems lists all that is wrong."""
-    document = read_yaml(Path(path), environment=environment)
+    """The config at ``path`` with ``overrides`` (``a.b.c=value``) applied; ConfigProblems lists all that is wrong.
+
+    Args:
+        environment: what ``${NAME}`` is looked up in.
+        max_bytes: larger files are refused; a run.yaml may be longer than the config it was made from.
+    """
+    document = read_yaml(Path(path), environment=environment, max_bytes=max_bytes)
     layer = Layer(document)
     issues = [*document.issues, *apply_overrides(layer, overrides, known_sections(), environment)]
     told = {(issue.line, issue.column) for issue in document.issues}
@@ -150,8 +162,6 @@ _NULLABLE = frozenset(("domains", "keep", "recipe", "report"))
 
 def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
     """The config from raw data; mistakes are added to ``issues``."""
-    from pipelines.paths import absolute_inputs, check_output
-
     data = layer.document.data
     known = known_sections()
     for key in data:
@@ -165,6 +175,7 @@ def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
             values[name] = validate_section(layer, (name,), model, issues, nullable=name in _NULLABLE)
     for name, spec in (("stages", StageSpec), ("dedup", DedupSpec)):
         values[name] = tuple(spec(name=n, options=o) for n, o in validate_items(layer, name, issues))
+    _check_dedup(layer, values["dedup"], issues)
     values["labels"] = _strings(layer, "labels", issues)
     values["keep"] = _selection(layer, issues)
     if issues:
@@ -209,6 +220,19 @@ def _optional_string(layer: Layer, name: str, issues: list[ConfigIssue]) -> str 
     return None
 
 
+def _check_dedup(layer: Layer, specs: Sequence[DedupSpec], issues: list[ConfigIssue]) -> None:
+    """Whether the ways of finding duplicates go together."""
+    if not specs:
+        return
+    from curate.dedup.config import as_plan
+    from curate.errors import ConfigError
+
+    try:
+        as_plan([spec.options for spec in specs])  # type: ignore[misc]
+    except ConfigError as error:
+        issues.append(layer.issue("dedup", str(error), ("dedup",)))
+
+
 def _selection(layer: Layer, issues: list[ConfigIssue]) -> str | None:
     """The sentence of ``keep``, if it can be parsed."""
     from curate.errors import ConfigError
@@ -234,12 +258,3 @@ def _put(data: Any, path: Path_, value: Any) -> None:
     there = last in data if isinstance(data, dict) else isinstance(data, list) and last in range(len(data))
     if there:
         data[last] = value
-
-
-def _leaves(value: Any, path: Path_) -> list[tuple[Path_, Any]]:
-    """Every value that is not a non-empty map or list of maps, with its path."""
-    if isinstance(value, dict) and value:
-        return [leaf for key, inner in value.items() for leaf in _leaves(inner, (*path, key))]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [leaf for i, inner in enumerate(value) for leaf in _leaves(inner, (*path, i))]
-    return [(path, value)]

@@ -31,8 +31,20 @@ def absolute_inputs(layer: Layer) -> None:
 def _absolute(layer: Layer, path: tuple[str | int, ...], value: Any) -> Any:
     if not isinstance(value, str) or not value or is_url(value):
         return value
-    base = Path.cwd() if layer.override(path) is not None else Path(layer.document.file).resolve().parent
+    base = Path.cwd() if layer.override(path) is not None else base_folder(layer)
+    reference = layer.document.references.get(path)
+    if reference is not None and not Path(value).expanduser().is_absolute():
+        # run.yaml lies elsewhere: what it says must not depend on where it lies
+        layer.document.references[path] = f"{base}/{reference}"
     return os.path.normpath(base / Path(value).expanduser())
+
+
+def base_folder(layer: Layer) -> Path:
+    """Folder that relative paths of the config belong to."""
+    here = Path(layer.document.file).resolve().parent
+    run = layer.document.data.get("run")
+    named = run.get("base") if isinstance(run, dict) else None
+    return (here / Path(named).expanduser()).resolve() if isinstance(named, str) and named else here
 
 
 def is_url(path: str) -> bool:

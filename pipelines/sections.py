@@ -35,6 +35,11 @@ class RunSection(Section):
         min_length=1,
         description="Folder of the run, or an fsspec URL; relative to the working directory. Left out: `out/<name>`.",
     )
+    base: str | None = Field(
+        default=None,
+        description="Folder that relative paths of inputs and assets belong to; null: the config file's. "
+        "`run.yaml` names it, so that it stands for itself.",
+    )
     launcher: Literal["local", "ray"] = Field(
         default="local", description="Who runs the tasks; the output is the same."
     )

@@ -112,10 +112,10 @@ def plain_scalar(text: str) -> Any:
     return math.nan if _NAN.match(text) else text
 
 
-def read_yaml(path: Path, *, environment: Mapping[str, str] = os.environ) -> Document:
+def read_yaml(path: Path, *, environment: Mapping[str, str] = os.environ, max_bytes: int = MAX_BYTES) -> Document:
     """The config file at ``path``; ConfigProblems with every mistake of form if there is one."""
     document = Document(file=str(path))
-    text = _decode(_read(path, document), document)
+    text = _decode(_read(path, document, max_bytes), document)
     return parse_yaml(text, document, environment)
 
 
@@ -137,16 +137,16 @@ def parse_yaml(text: str, document: Document, environment: Mapping[str, str] = o
     return document
 
 
-def _read(path: Path, document: Document) -> bytes:
+def _read(path: Path, document: Document, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            raw = file.read(max_bytes + 1)
     except OSError as error:
         hint = "`curate init` writes one" if isinstance(error, FileNotFoundError) else ""
         reason = (error.strerror or type(error).__name__).lower()
         raise ConfigProblems([document.issue("unreadable", f"cannot read the config: {reason}", hint=hint)]) from None
-    if len(raw) > MAX_BYTES:
-        message = f"the config is larger than {MAX_BYTES // 1024} kB"
+    if len(raw) > max_bytes:
+        message = f"the config is larger than {max_bytes // 1024} kB"
         hint = "put long lists into files and name the files"
         raise ConfigProblems([document.issue("too_large", message, hint=hint)])
     return raw
@@ -224,6 +224,7 @@ class _Builder:
         problem = " ".join((error.problem or "not YAML").split())
         line = self.document.lines[at.line - 1] if at.line <= len(self.document.lines) else ""
         hint = "indent with spaces, not tabs" if "\t" in line[: at.column] else ""
+        hint = "inside { } and [ ], put ${NAME} in quotes" if "${" in line[: at.column + 1] else hint
         self._add("syntax", f"not YAML: {problem}", at, hint=hint)
 
     def _add(self, code: str, message: str, mark: Mark, *, path: Path_ = (), hint: str = "") -> None:

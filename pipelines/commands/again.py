@@ -1,0 +1,52 @@
+"""The config that a finished run was made with, to bring a part of it up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.config import Config
+
+#: run.yaml holds absolute paths, so it may be longer than the config it was made from
+MAX_RUN_YAML = 16 * 1024 * 1024
+
+
+def config_of(folder: str, overrides: Sequence[str], allowed: Sequence[str]) -> Config:
+    """The config in ``folder``/run.yaml with overrides of the ``allowed`` sections.
+
+    Raises:
+        ConfigError: ``folder`` is no run, or an override touches another section.
+    """
+    from pipelines.config import load_config
+
+    for text in overrides:
+        section = text.partition("=")[0].split(".")[0].strip()
+        if section not in allowed:
+            raise ConfigError(
+                f"--set {section}… cannot be changed here, only {' and '.join(allowed)}; use `curate run`"
+            )
+    if "://" in folder:
+        return _remote(folder, overrides)
+    file = Path(folder) / "run.yaml"
+    if not file.is_file():
+        raise ConfigError(f"{folder} holds no run.yaml: it is not the folder of a run")
+    return load_config(file, [*overrides, f"run.output={folder}"], max_bytes=MAX_RUN_YAML)
+
+
+def _remote(folder: str, overrides: Sequence[str]) -> Config:
+    import tempfile
+
+    from curate.store.folder import open_folder
+    from pipelines.config import load_config
+
+    store = open_folder(folder)
+    if not store.exists("run.yaml"):
+        raise ConfigError(f"{folder} holds no run.yaml: it is not the folder of a run")
+    with tempfile.TemporaryDirectory(prefix="curate-") as scratch:
+        file = Path(scratch) / "run.yaml"
+        file.write_bytes(store.read("run.yaml"))
+        return load_config(file, [*overrides, f"run.output={folder}"], max_bytes=MAX_RUN_YAML)

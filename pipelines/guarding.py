@@ -1,0 +1,145 @@
+"""How a command ends: its answer on stdout, its errors as exit codes, its faults in a file that can be sent on."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pipelines.commands.answer import Answer
+
+SCHEMA = 1
+OUR_FAULT = 70
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; cleans up on its way like Ctrl-C, ends with 143."""
+
+
+def call(command: str, as_json: bool, **arguments: Any) -> NoReturn:
+    """Run ``pipelines.commands.<command>.main(**arguments)``, print its answer, end the process."""
+    with contextlib.suppress(ValueError):  # not in the main thread, e.g. in a notebook
+        signal.signal(signal.SIGTERM, _terminate)
+    code = OUR_FAULT
+    try:
+        code = _answer(command, as_json, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has seen enough, e.g. `curate show … | head`; keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    raise SystemExit(code)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _answer(command: str, as_json: bool, arguments: dict[str, Any]) -> int:
+    try:
+        answer: Answer = import_module(f"pipelines.commands.{command}").main(**arguments)
+        _show(command, as_json, answer)
+        return answer.exit_code
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt as stop:
+        code = 143 if isinstance(stop, Terminated) else 130
+        _say(command, as_json, "interrupted", "interrupted", code, hint="the same command goes on where it stopped")
+        return code
+    except Exception as error:  # noqa: BLE001 - the edge: everything ends as an exit code
+        return _failed(command, as_json, error)
+
+
+def _show(command: str, as_json: bool, answer: Answer) -> None:
+    if as_json:
+        # not every file name is valid Unicode; escapes keep the document valid whatever it holds
+        print(json_.dumps({"schema": SCHEMA, "command": command, **answer.data}, default=str, allow_nan=False))  # noqa: T201
+        return
+    text = answer.text()
+    if text:
+        print(text.encode("utf-8", "backslashreplace").decode())  # noqa: T201
+    for note in answer.notes:
+        print(note, file=sys.stderr)  # noqa: T201
+
+
+def _failed(command: str, as_json: bool, error: Exception) -> int:
+    from curate.errors import CurateError
+    from pipelines.config_errors import ConfigProblems, redact
+
+    if isinstance(error, CurateError):
+        issues = error.to_json() if isinstance(error, ConfigProblems) else None
+        message = f"{len(issues)} mistakes in the config" if as_json and issues else redact(str(error))
+        _say(command, as_json, type(error).__name__, message, error.exit_code, issues=issues)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {error.filename}" if error.filename else ""
+        _say(command, as_json, "EnvironmentGone", redact(f"{error.strerror}{where}"), 7,
+             hint="put that right and run the same command again")  # fmt: skip
+        return 7
+    place = write_fault(command, error)
+    message = f"a fault of our own ({type(error).__name__}); the report is at {place}"
+    _say(command, as_json, "fault", message, OUR_FAULT, hint="it holds no text of documents; please send it on")
+    return OUR_FAULT
+
+
+def _say(
+    command: str, as_json: bool, kind: str, message: str, code: int, *, hint: str = "", issues: Any = None
+) -> None:
+    """An error for people on stderr, or for programs as the one document on stdout."""
+    from pipelines.render import safe
+
+    if as_json:
+        error = {"kind": kind, "message": message, "hint": hint, "issues": issues}
+        body = {"schema": SCHEMA, "command": command, "ok": False, "exit_code": code}
+        print(json_.dumps({**body, "error": {k: v for k, v in error.items() if v}}))  # noqa: T201
+        return
+    lines = message if issues is not None else f"error: {message}"
+    print(safe(lines, lines=True) + (f"\n{hint}" if hint else ""), file=sys.stderr)  # noqa: T201
+
+
+def write_fault(command: str, error: Exception) -> Path:
+    """A report of an unexpected error: versions, command, places in the code. Messages of foreign errors are cut.
+
+    It is readable by its owner only; values of variables and text of documents are not in it.
+    """
+    from pipelines.config_errors import redact
+    from pipelines.render import safe
+
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [
+        f"curate fault, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}",
+        f"python {sys.version.split()[0]} on {sys.platform}",
+        f"command: {command}",
+        f"error: {type(error).__module__}.{type(error).__name__}: {safe(redact(str(error)))[:200]}",
+        *(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames),
+    ]
+    for folder in (cache_folder() / "faults", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(".txt", f"curate-{command}-", folder)
+        except OSError:
+            continue
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("\n".join(lines) + "\n")
+        return Path(name)
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    return Path("stderr")
+
+
+def cache_folder() -> Path:
+    """``CURATE_CACHE``, else ``$XDG_CACHE_HOME/curate``, else ``~/.cache/curate``."""
+    named = os.environ.get("CURATE_CACHE")
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "curate"
