@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from curate.kernels.code_points import DIGIT_ZEROS
 from curate.kernels.lines import frozen
 from curate.kernels.phrases import PHRASE_BYTES, PHRASE_KINDS, PHRASE_STARTS, phrase_kinds_in
 from curate.kernels.strings import Bytes, Offsets
@@ -40,22 +41,6 @@ CLEANING_COUNTS = (
     "citations",  # citations removed from any line that came that far
     "blank_ends",  # lines kept, found blank, and lost when the ends of the text were stripped
 )
-
-#: The first of each run of ten decimal digits (Unicode 14, category Nd): what ``\d`` matches.
-DIGIT_ZEROS: npt.NDArray[np.int64] = np.array(
-    [
-        int(code, 16)
-        for code in (
-            "30 660 6F0 7C0 966 9E6 A66 AE6 B66 BE6 C66 CE6 D66 DE6 E50 ED0 F20 1040 1090 17E0 1810 1946 19D0 1A80 1A90 "
-            "1B50 1BB0 1C40 1C50 A620 A8D0 A900 A9D0 A9F0 AA50 ABF0 FF10 104A0 10D30 11066 110F0 11136 111D0 112F0 "
-            "11450 114D0 11650 116C0 11730 118E0 11950 11C50 11D50 11DA0 16A60 16AC0 16B50 1D7CE 1D7D8 1D7E2 1D7EC "
-            "1D7F6 1E140 1E2F0 1E950 1FBF0"
-        ).split()
-    ],
-    np.int64,
-)
-_EDIT = np.frombuffer(b"edit]", np.uint8)
-_CITATION_NEEDED = np.frombuffer(b"citation needed]", np.uint8)
 
 
 class LineRules(NamedTuple):
@@ -233,10 +218,10 @@ def _digit(data: Array, i: int, zeros: Array) -> int:
 def _starts_with(data: Array, i: int, end: int, word: Array) -> bool:
     if i + len(word) > end:
         return False
-    for k in range(len(word)):
-        if data[i + k] != word[k]:
-            return False
-    return True
+    k = 0
+    while k < len(word) and data[i + k] == word[k]:
+        k += 1
+    return k == len(word)
 
 
 @njit(cache=True, nogil=True)

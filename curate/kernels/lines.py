@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from curate.kernels.code_points import TERMINAL_PUNCTUATION
 from curate.kernels.strings import Bytes, Offsets
 from curate.kernels.whitespace import (
     code_points,
@@ -52,26 +53,6 @@ LINE_COUNTS = (
     "punct_lines",  # of these, last character is terminal punctuation
     "short_lines",  # of these, at most ``short_line_chars`` characters
     "dup_line_chars",  # characters in repeated ones
-)
-
-#: Characters that end a sentence in some script: the default of datatrove's FineWeb filter, which adds a few to those of
-#: spaCy's sentencizer.
-TERMINAL_PUNCTUATION: npt.NDArray[np.int64] = np.array(
-    [
-        int(code, 16)
-        for code in (
-            "21 2E 3F 589 61D 61E 61F 6D4 700 701 702 7F9 837 839 83D 83E 964 965 104A 104B 1362 1367 1368 166E 1735 1736 "
-            "17D4 17D5 17D6 17D9 17DA 1803 1809 1944 1945 1AA8 1AA9 1AAA 1AAB 1B5A 1B5B 1B5E 1B5F 1B7D 1B7E 1C3B 1C3C "
-            "1C7E 1C7F 203C 203D 2047 2048 2049 2E2E 2E3C 2E53 2E54 3002 A4FF A60E A60F A6F3 A6F7 A876 A877 A8CE A8CF "
-            "A92F A9C8 A9C9 AA5D AA5E AA5F AAF0 AAF1 ABEB FE52 FE56 FE57 FF01 FF0E FF1F FF61 10A56 10A57 10F55 10F56 "
-            "10F57 10F58 10F59 10F86 10F87 10F88 10F89 11047 11048 110BE 110BF 110C0 110C1 11141 11142 11143 111C5 "
-            "111C6 111CD 111DE 111DF 11238 11239 1123B 1123C 112A9 1144B 1144C 115C2 115C3 115C9 115CA 115CB 115CC "
-            "115CD 115CE 115CF 115D0 115D1 115D2 115D3 115D4 115D5 115D6 115D7 11641 11642 1173C 1173D 1173E 11944 "
-            "11946 11A42 11A43 11A9B 11A9C 11C41 11C42 11EF7 11EF8 11F43 11F44 16A6E 16A6F 16AF5 16B37 16B38 16B44 "
-            "16E98 1BC9F 1DA88"
-        ).split()
-    ],
-    np.int64,
 )
 
 
@@ -117,10 +98,10 @@ def hash_bytes(data: Array, start: int, end: int) -> np.uint64:
 @njit(cache=True, nogil=True)
 def same_bytes(data: Array, a: int, b: int, length: int) -> bool:
     """True if the two ranges of ``length`` bytes are equal."""
-    for k in range(length):
-        if data[a + k] != data[b + k]:
-            return False
-    return True
+    k = 0
+    while k < length and data[a + k] == data[b + k]:
+        k += 1
+    return k == length
 
 
 @njit(cache=True, nogil=True)

@@ -27,9 +27,9 @@ class Deduplicated(NamedTuple):
 def drop_repeated_lines(data: Bytes, offsets: Offsets, *, min_chars: int, min_words: int) -> Deduplicated:
     """Each text with every ``\\n`` line kept once.
 
-    Lines are compared without the whitespace around them. Lines of fewer than ``min_chars`` code points or ``min_words``
-    whitespace-separated words are never removed, nor are blank ones, except where a removal would leave two blank lines
-    (or a blank end) in place of one. A text that repeats nothing comes back byte for byte.
+    Lines are compared without the whitespace around them. Lines of fewer than ``min_chars`` code points or of fewer
+    than ``min_words`` whitespace-separated words are never removed, nor are blank ones, except where a removal would
+    leave two blank lines (or a blank end) in place of one. A text that repeats nothing comes back byte for byte.
     """
     n = len(offsets) - 1
     out_offsets = np.zeros(n + 1, np.int64)

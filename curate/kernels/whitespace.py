@@ -130,13 +130,12 @@ def code_point_at(data: Kernel, i: int) -> int:
     b = int(data[i])
     if b < 0x80:
         return b
+    second = int(data[i + 1] & 0x3F)
     if b < 0xE0:
-        return ((b & 0x1F) << 6) | (data[i + 1] & 0x3F)
+        return (b & 0x1F) << 6 | second
     if b < 0xF0:
-        return ((b & 0x0F) << 12) | (int(data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
-    return (
-        ((b & 0x07) << 18) | (int(data[i + 1] & 0x3F) << 12) | (int(data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
-    )
+        return (b & 0x0F) << 12 | second << 6 | int(data[i + 2] & 0x3F)
+    return (b & 0x07) << 18 | second << 12 | int(data[i + 2] & 0x3F) << 6 | int(data[i + 3] & 0x3F)
 
 
 @njit(cache=True, nogil=True)
