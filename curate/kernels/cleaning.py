@@ -43,6 +43,10 @@ CLEANING_COUNTS = (
 )
 
 
+_EDIT = np.frombuffer(b"edit]", np.uint8)
+_CITATION_NEEDED = np.frombuffer(b"citation needed]", np.uint8)
+
+
 class LineRules(NamedTuple):
     """Which lines ``clean_lines`` removes; -1 turns a number off."""
 
@@ -221,7 +225,8 @@ def _starts_with(data: Array, i: int, end: int, word: Array) -> bool:
     k = 0
     while k < len(word) and data[i + k] == word[k]:
         k += 1
-    return k == len(word)
+    found: bool = k == len(word)
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -239,4 +244,5 @@ def _strip_ends(out: Array, start: int, end: int, counts: Array) -> int:
     if first > start:
         for i in range(first, last):
             out[start + i - first] = out[i]
-    return start + last - first
+    new_end: int = start + last - first
+    return new_end

@@ -73,20 +73,20 @@ STATISTICS: tuple[Statistic, ...] = (
            "lines/line", ("ellipsis_lines", "lines")),
     _ratio("alpha_word_ratio", _QUALITY, "share of words with a letter; null without words", "words/word",
            ("n_alpha_words", "n_words")),
-    _count("n_stop_words", _QUALITY, f"different stop words of the language that occur; null if none are known for it, {_NO_WORDS}",
-           "words"),
+    _count("n_stop_words", _QUALITY, "different stop words of the language that occur; null if none are known for it, "
+           f"{_NO_WORDS}", "words"),
     # Gopher repetition
-    _ratio("dup_paragraph_fraction", _REPETITION, "share of paragraphs (blank lines between) equal to an earlier one; "
-           "null for an empty text", "paragraphs/paragraph", ("dup_paragraphs", "paragraphs")),
+    _ratio("dup_paragraph_fraction", _REPETITION, "share of paragraphs (blank lines between) equal to an "
+           "earlier one; null for an empty text", "paragraphs/paragraph", ("dup_paragraphs", "paragraphs")),
     _ratio("dup_paragraph_char_fraction", _REPETITION, "characters of such paragraphs by those of the text; null for an "
            "empty text", "characters/character", ("dup_paragraph_chars", "chars")),
-    _ratio("dup_line_fraction", _REPETITION, "share of lines (runs of newlines between) equal to an earlier one; null "
-           "for an empty text", "lines/line", ("dup_runs", "runs")),
-    _ratio("dup_line_char_fraction", _REPETITION, "characters of such lines by those of the text; null for an empty text",
-           "characters/character", ("dup_run_chars", "chars")),
+    _ratio("dup_line_fraction", _REPETITION, "share of lines (runs of newlines between) equal to an earlier one; "
+           "null for an empty text", "lines/line", ("dup_runs", "runs")),
+    _ratio("dup_line_char_fraction", _REPETITION, "characters of such lines by those of the text; null for an empty "
+           "text", "characters/character", ("dup_run_chars", "chars")),
     *(
-        Statistic(f"top_{n}_gram", pa.float64(), _REPETITION, f"characters of the most frequent {n} words in a row, spaces "
-                  "included, times its count, by those of the text; null without words", "characters/character",
+        Statistic(f"top_{n}_gram", pa.float64(), _REPETITION, f"characters of the most frequent {n} words in a "
+                  "row, spaces included, times its count, by those of the text; null without words", "characters/character",
                   "≥ 0; can exceed 1 where occurrences overlap")
         for n in (2, 3, 4)
     ),
@@ -107,8 +107,8 @@ STATISTICS: tuple[Statistic, ...] = (
     # FineWeb
     _count("n_nonblank_lines", _FINEWEB, "lines, broken at newlines, that are not only whitespace", "lines",
            "nonblank_lines"),
-    _ratio("line_punct_ratio", _FINEWEB, "share of those lines whose last character is terminal punctuation of any "
-           "script; null if there is none", "lines/line", ("punct_lines", "nonblank_lines")),
+    _ratio("line_punct_ratio", _FINEWEB, "share of those lines whose last character is terminal punctuation "
+           "of any script; null if there is none", "lines/line", ("punct_lines", "nonblank_lines")),
     _ratio("short_line_ratio", _FINEWEB, "share of those lines of at most short_line_chars characters; null if there is "
            "none", "lines/line", ("short_lines", "nonblank_lines")),
     _ratio("char_dup_ratio", _FINEWEB, "characters of those lines that repeat an earlier one, by those of the text "
