@@ -1,0 +1,2 @@
+def detect(body):
+    return None
