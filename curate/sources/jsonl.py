@@ -52,7 +52,7 @@ _ABSENT = object()
 _LARGE = re.compile(rb"\de(?:1[89]|[2-9]\d|\d{3})")
 
 
-class _Refused(Exception):  # noqa: N818 — a signal inside the reader
+class _Refused(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code, self.detail = code, detail
@@ -152,10 +152,10 @@ class JsonlSource(Source):
             lines, offset = [lines[0][len(_BOM) :], *lines[1:]], len(_BOM)
             self._count(len(_BOM))
         sample = [s for line in lines[:32] if (s := line.strip())][:8]
-        if sample and (sample[0] in (b"[", b"{") or sample[0].startswith(b"[")) and len(lines) > 1:
-            if not any(_is_object(line) for line in sample):
-                what = "one JSON document over several lines, not one object per line; rewrite it (jq -c '.[]')"
-                raise _Refused("json.not-jsonl", what)
+        opened = len(lines) > 1 and bool(sample) and (sample[0] == b"{" or sample[0].startswith(b"["))
+        if opened and not any(_is_object(line) for line in sample):
+            what = "one JSON document over several lines, not one object per line; rewrite it (jq -c '.[]')"
+            raise _Refused("json.not-jsonl", what)
         return Lines(offset, lines, part.terminated, part.torn)
 
     def _count(self, length: int) -> None:

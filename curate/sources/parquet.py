@@ -143,7 +143,9 @@ class ParquetSource(Source):
         options = self.options
         named = {options.text_column, options.id_column, options.url_column, options.date_column, *options.carry}
         if len(table.names) > MAX_COLUMNS:
-            detail = f"{len(table.names)} columns, more than {MAX_COLUMNS}: `extra` is left empty; name some in input.carry"
+            detail = (
+                f"{len(table.names)} columns, more than {MAX_COLUMNS}: `extra` is left empty; name some in input.carry"
+            )
             self.remark(0, size, "limit.columns", detail)
         return [i for i, name in enumerate(table.names) if name in named]
 
@@ -167,7 +169,9 @@ class ParquetSource(Source):
         code, detail = _code(damage), _short(damage)
         bad = [i for i in columns if not table.sound(group, i)]
         if not bad or text in bad:
-            self._lose(group, code, f"{detail}; rows {group.first_row + done} to {group.first_row + group.rows - 1} lost")
+            self._lose(
+                group, code, f"{detail}; rows {group.first_row + done} to {group.first_row + group.rows - 1} lost"
+            )
             return
         yield from self._without(table, group, [i for i in columns if i not in bad], bad, done, code)
 
@@ -184,7 +188,9 @@ class ParquetSource(Source):
             at += len(rows)
         for i in bad:
             for chunk in group.chunks[i]:
-                self.reject(chunk.offset, chunk.size, code, f"column {table.names[i][:80]!r} of row group {group.number}")
+                self.reject(
+                    chunk.offset, chunk.size, code, f"column {table.names[i][:80]!r} of row group {group.number}"
+                )
         lost = sum(chunk.size for i in bad for chunk in group.chunks[i])
         self.account.parsed_bytes += group.size - lost
 
@@ -311,7 +317,7 @@ class ParquetSource(Source):
             self.remark(0, size, "schema.carry", f"{self._misfits} values stay in `extra`: wrong type for input.carry")
 
 
-class _Bomb(Exception):  # noqa: N818 — a signal inside the reader
+class _Bomb(Exception):
     pass
 
 
