@@ -47,11 +47,6 @@ def steps_of(run: Run) -> list[Step]:
         from pipelines.steps.mixture import Groups, Mix, Recipe
 
         steps += [Groups(run, select), Recipe(run), Mix(run)]
-    from pipelines.steps.publish import Card, Report
-
-    steps.append(Card(run, select))
-    if config.report is not None:
-        steps.append(Report(run, select, [s.name for s in steps]))
     return steps
 
 

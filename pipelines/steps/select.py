@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.documents import Drop, column
 from curate.select.expressions import Conjunct, Selection, parse_selection
 from curate.store.shards import ShardWriter
-from pipelines.fates import ROW, FateWriter
+from pipelines.fates import FateWriter
 from pipelines.shard_reader import ShardReader
+from pipelines.steps.bands import EDGES
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.documents import Documents
 
@@ -38,9 +41,12 @@ class Select(Step):
     def __init__(self, run: Run, labelled: list[Step]) -> None:
         super().__init__(run)
         self._labelled = labelled
-        self.after = tuple(s.name for s in labelled)
+        self._labels = tuple(s.name for s in labelled)
+        self._quantiles = _bands(run) is not None and _bands(run)["edges"] is None  # type: ignore[index]
+        self.after = (*self._labels, "bands") if self._quantiles else self._labels
         self._dropping = tuple(s.name for s in labelled if s.name in {"labels", "rate"})
         self.selection = selection_of(run)
+        self._cut: list[float] | None = None
 
     def material(self) -> dict[str, Any]:
         config = self.run.config
@@ -66,8 +72,9 @@ class Select(Step):
         return pa.schema(fields)
 
     def execute(self, partition: str, work: Work) -> Result:
+        self._cut = None  # the edges may have been computed anew since this process began
         folder, schema = self.run.folder, self.columns()
-        reader = ShardReader(folder, partition, labels=self.after, dropped_by=self._dropping)
+        reader = ShardReader(folder, partition, labels=self._labels, dropped_by=self._dropping)
         writer = ShardWriter(folder, f"corpus/{partition}.parquet", schema, public=True)
         fates = FateWriter(folder, self.name, partition, keep_text=self.run.config.run.keep_dropped_text)
         done = 0
@@ -91,8 +98,16 @@ class Select(Step):
             rows = rows.append_column(DOMAIN, pc.cast(named, pa.string()))
         bands = _bands(self.run)
         if bands is not None and rows.schema.get_field_index("quality_band") < 0:
-            rows = rows.append_column(BAND, band_of(rows.column(rows.schema.get_field_index(bands["column"])), bands))
+            scores = rows.column(rows.schema.get_field_index(bands["column"]))
+            rows = rows.append_column(BAND, band_of(scores, self._edges(bands)))
         return rows
+
+    def _edges(self, bands: dict[str, Any]) -> list[float]:
+        if not self._quantiles:
+            return list(bands["edges"])
+        if self._cut is None:
+            self._cut = json.loads(self.run.folder.read(EDGES))["edges"]
+        return self._cut
 
     def _select(self, rows: pa.RecordBatch, fates: FateWriter) -> pa.RecordBatch:
         """The rows for which every condition holds; the others are recorded under the first that does not."""
@@ -169,14 +184,9 @@ def _bands(run: Run) -> dict[str, Any] | None:
     return found
 
 
-def band_of(values: pa.Array, bands: dict[str, Any]) -> pa.Array:
-    """The name of the band each value falls in: ``names[i]`` for edges[i-1] ≤ value < edges[i]; null stays null."""
-    import numpy as np
-
+def band_of(values: pa.Array, edges: list[float]) -> pa.Array:
+    """The band each value falls in: ``q0`` below the first edge, ``q1`` on or above it …; null stays null."""
     numbers = pc.cast(values, pa.float64())
-    index = np.searchsorted(np.asarray(bands["edges"]), pc.fill_null(numbers, 0.0).to_numpy(), side="right")
-    names = pa.array(bands["names"], pa.string()).take(pa.array(index))
+    index = np.searchsorted(np.asarray(edges), pc.fill_null(numbers, 0.0).to_numpy(), side="right")
+    names = pa.array([f"q{i}" for i in range(len(edges) + 1)], pa.string()).take(pa.array(index))
     return pc.if_else(pc.is_null(numbers), pa.scalar(None, pa.string()), names)
-
-
-__all__ = ["ROW", "Select", "band_of", "selection_of"]
