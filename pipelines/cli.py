@@ -129,13 +129,13 @@ def show(
 @app.command()
 def verify(
     folder: RunFolder,
-    data: Annotated[
-        bool, typer.Option("--data", help="Read all data and compare its digests with the receipts.")
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compare sums and sizes only; do not read the data again.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Prove that every document is accounted for. Example: curate verify out/quickstart."""
-    call("verify", json, folder=folder, data=data)
+    call("verify", json, folder=folder, data=not quick)
 
 
 @app.command()

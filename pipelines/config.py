@@ -191,8 +191,7 @@ def _fill_run(layer: Layer) -> None:
     run = layer.document.data.setdefault("run", {})
     if isinstance(run, dict):
         name = run.setdefault("name", _file_name(layer))
-        if isinstance(name, str):
-            run.setdefault("output", f"out/{name}")
+        run.setdefault("output", f"out/{name if isinstance(name, str) else 'run'}")
 
 
 def _file_name(layer: Layer) -> str:

@@ -166,6 +166,9 @@ def _write(data: dict[str, Any], path: Path_, value: Any) -> None:
     for at, part in enumerate(path[:-1]):
         inner = _step(current, part, path[: at + 1])
         if inner is None:
+            if isinstance(path[at + 1], int):
+                raise _Bad("wrong_type", f"`{dotted(path[: at + 1])}` is no list here that could be changed in parts",
+                           f"write the whole list: {dotted(path[: at + 1])}=[…]")  # fmt: skip
             inner = {}
             current[part] = inner
         current = inner

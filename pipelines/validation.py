@@ -51,10 +51,16 @@ class Layer:
 
     def issue(self, code: str, message: str, path: Path_, *, hint: str = "", key: bool = False) -> ConfigIssue:
         """An issue at ``path``, or at the closest thing above it that has a place."""
-        text = self.override(path)
+        text = self.override(path) or self._override_below(path)
         if text is not None:
             return ConfigIssue("--set", 0, 1, dotted(path), code, message, hint, text, len(text))
         return self.document.issue(code, message, self._mark(path, key), path=path, hint=hint)
+
+    def _override_below(self, path: Path_) -> str | None:
+        """The text of an override that made ``path`` by setting something in it."""
+        if not path or path in self.document.values:
+            return None
+        return next((text for set_, text in self.overrides.items() if set_[: len(path)] == path), None)
 
     def _mark(self, path: Path_, key: bool) -> Mark:
         document = self.document
