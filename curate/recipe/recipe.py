@@ -127,7 +127,7 @@ def recipe_by_rule(
         GroupShare(
             group=group, weight=tokens[i] / total, tokens=tokens[i], target_tokens=targets[i],
             available_tokens=int(available[i]), documents=len(documents[group].ids),
-            epochs=tokens[i] / available[i] if available[i] else 0.0, capped=bool(chosen.capped[i]),
+            epochs=float(tokens[i] / available[i]) if available[i] else 0.0, capped=bool(chosen.capped[i]),
         )
         for i, group in enumerate(names)
     )  # fmt: skip

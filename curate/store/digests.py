@@ -35,7 +35,8 @@ class TableDigest:
 
     def hexdigest(self) -> str:
         """32 hex digits."""
-        names = [(f.name, str(f.type)) for f in self._schema]
+        # Parquet renames the child of a list from `item` to `element`
+        names = [(f.name, str(f.type).replace("<element: ", "<item: ")) for f in self._schema]
         return digest_json([names, self._rows, [c.hexdigest() for c in self._columns]])
 
 
