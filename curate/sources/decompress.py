@@ -57,6 +57,17 @@ class Window:
         at = offset - self._start
         return self._data[at : at + length]
 
+    def stream(self) -> Iterator[bytes]:
+        """Everything from the start of the window on, without keeping any of it."""
+        data, self._data = self._data, b""
+        self._start += len(data)
+        if data:
+            yield data
+        while data := read_block(self._file, BLOCK):
+            self._start += len(data)
+            yield data
+        self._ended = True
+
     def find(self, pattern: bytes, offset: int) -> int:
         """File offset of the next ``pattern`` at or behind ``offset``; −1 if there is none. Forgets what it passes."""
         while True:

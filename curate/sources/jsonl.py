@@ -29,7 +29,7 @@ from curate.sources.assemble import (
     valid_strings,
 )
 from curate.sources.base import InputFile, ReadOptions, Source
-from curate.sources.decompress import BLOCK, Gap, Window
+from curate.sources.decompress import Gap, Window
 from curate.sources.decompress_gzip import MAGIC as GZIP
 from curate.sources.decompress_gzip import GzipDecoder
 from curate.sources.decompress_zstd import MAGIC as ZSTD
@@ -117,7 +117,7 @@ class JsonlSource(Source):
             return GzipDecoder(window, self).blocks()
         if not self._plain:
             return ZstdDecoder(window, self, self.options.zstd_window_mb << 20).blocks()
-        return _plain_blocks(window)
+        return window.stream()
 
     def good(self, length: int) -> None:
         """Compressed bytes that were read well (called by the decoder)."""
@@ -175,14 +175,6 @@ class JsonlSource(Source):
             self.remark(0, size, "schema.id", detail)
         if self._misfits:
             self.remark(0, size, "schema.carry", f"{self._misfits} values stay in `extra`: wrong type for input.carry")
-
-
-def _plain_blocks(window: Window) -> Iterator[bytes]:
-    at = 0
-    while block := window.read(at, BLOCK):
-        at += len(block)
-        window.forget(at)
-        yield block
 
 
 def _is_object(line: bytes) -> bool:

@@ -68,14 +68,16 @@ class _Framer:
             yield LongLine(self.offset, self.held, True)
             self._start(self.offset + self.held)
             block = block[cut:]
-        cut = block.rfind(b"\n")
-        if cut >= 0:
-            data = b"".join([*self.pieces, block[:cut]]) if self.pieces else block[:cut]
-            yield from self._whole(data.split(b"\n"), len(data))
-            block = block[cut + 1 :]
-        if block:
-            self.pieces.append(block)
-            self.held += len(block)
+        lines = block.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            size = self.held + len(block) - len(rest)
+            if self.pieces:
+                lines[0] = b"".join([*self.pieces, lines[0]])
+            yield from self._whole(lines, size)
+        if rest:
+            self.pieces.append(rest)
+            self.held += len(rest)
         if self.held > self.limit:
             self.skipping = True
             self.pieces = []
@@ -90,9 +92,9 @@ class _Framer:
         self.offset, self.pieces, self.held, self.skipping, self.torn = offset, [], 0, False, False
 
     def _whole(self, lines: list[bytes], size: int) -> Iterator[Lines | LongLine]:
-        """Lines that have ended; those over the limit by themselves (only where blocks are larger than it)."""
+        """Lines that have ended, ``size`` bytes with their LFs; those over the limit by themselves."""
         offset, torn = self.offset, self.torn
-        self._start(offset + size + 1)
+        self._start(offset + size)
         run: list[bytes] = []
         if size <= self.limit:
             run, lines = lines, []

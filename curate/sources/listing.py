@@ -5,7 +5,7 @@ elsewhere) is a failure with a ``path.*`` code; nothing is left out silently.
 """
 
 # Names are kept exactly as the file system gives them, bytes beyond UTF-8 too; Path would normalise them.
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH111, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH206
 
 from __future__ import annotations
 

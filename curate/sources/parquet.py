@@ -366,7 +366,7 @@ class _Table:
             return
         chunks = [c for i in columns for c in group.chunks[i]]
         mean = max((c.plain_size for c in chunks), default=0) // group.rows + 1
-        largest = max((self._dictionary_bytes(c) for c in chunks), default=0)
+        largest = max((self._largest_value(group, i, options.batch_documents) for i in columns), default=0)
         rows = min(options.batch_documents, (options.batch_mb << 20) // mean, EXPANSION // max(largest, 1))
         leaves = [leaf for i in columns for leaf in self._leaves[i]]
         yield from self._parquet.reader.iter_batches(
@@ -381,6 +381,19 @@ class _Table:
         except _DAMAGE:
             return False
         return True
+
+    def _largest_value(self, group: _Group, column: int, rows: int) -> int:
+        """Bytes that one row may take by referring to a dictionary; an upper bound where that is small anyway."""
+        bound = max((self._dictionary_bytes(c) for c in group.chunks[column]), default=0)
+        if bound * rows <= EXPANSION or len(group.chunks[column]) > 1:
+            return bound
+        coded = pq.ParquetFile(
+            self._file, read_dictionary=[self.names[column]], buffer_size=1 << 20, pre_buffer=False
+        ).reader.iter_batches(1, row_groups=[group.number], column_indices=self._leaves[column], use_threads=False)
+        first = next(iter(coded)).column(0)
+        if not pa.types.is_dictionary(first.type) or not _is_text(first.type.value_type):
+            return bound
+        return int(pc.max(pc.binary_length(first.dictionary)).as_py() or 0)
 
     def _dictionary_bytes(self, chunk: _Chunk) -> int:
         """Decoded size of the dictionary page, from its own header; 0 if there is none."""
