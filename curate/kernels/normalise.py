@@ -2,7 +2,7 @@
 
 Two normalisations for finding equal and similar texts:
 
-- ``fold``: Unicode NFC, optionally lower case, optionally whitespace collapsed.
+- ``fold``: Unicode NFC, optionally lower case, optionally whitespace collapsed; ``fold_words``: only its words.
 - ``simplify``: what datatrove 0.10.1 does before MinHash (``utils/text.py``, ``simplify_text`` with its defaults):
   lower case, numbers to 0, punctuation to spaces, whitespace collapsed, NFD without nonspacing marks.
 
@@ -51,8 +51,21 @@ def fold(data: Bytes, offsets: Offsets, *, lower: bool, collapse: bool) -> tuple
     Returns:
         The same form: bytes and borders.
     """
+    return _folded(data, offsets, lower, (SPACE, SPACE) if collapse else (0, 1))
+
+
+def fold_words(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
+    r"""The words of each text, each followed by one space but the last: NFC, lower case, runs of ``\w``.
+
+    Equal to ``" ".join(re.findall(r"\w+", unicodedata.normalize("NFC", text).lower()))``.
+    """
+    return _folded(data, offsets, True, (WORD, 0))
+
+
+def _folded(data: Bytes, offsets: Offsets, lower: bool, gap: tuple[int, int]) -> tuple[Bytes, Offsets]:
+    """NFC; runs of characters whose kind, masked by ``gap[0]``, is ``gap[1]`` become one space."""
     table = tables()
-    odd = _needs_python(data, offsets, table.kind, table.combining, lower)
+    odd = _needs_python(_read_only(data), offsets, table.kind, table.combining, lower)
 
     def exact(text: str) -> str:
         text = unicodedata.normalize("NFC", text)
@@ -60,24 +73,24 @@ def fold(data: Bytes, offsets: Offsets, *, lower: bool, collapse: bool) -> tuple
 
     data, offsets = _rewrite(data, offsets, odd, exact)
     out = np.empty(_GROWTH * int(offsets[-1] - offsets[0]) + 4, np.uint8)
-    borders = _fold(data, offsets, table.kind, table.lower, lower, collapse, out)
-    return out[: borders[-1]], borders
+    borders = _fold(data, offsets, table.kind, table.lower, lower, gap[0], gap[1], out)
+    return _read_only(out[: borders[-1]]), borders
 
 
 def simplify(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
     """Each text as datatrove's ``simplify_text`` leaves it; arguments and result as for ``fold``."""
     table = tables()
-    data, offsets = _rewrite(data, offsets, _has_sigma(data, offsets), str.lower)
+    data, offsets = _rewrite(data, offsets, _has_sigma(_read_only(data), offsets), str.lower)
     out = np.empty(_GROWTH * int(offsets[-1] - offsets[0]) + 4, np.uint8)
     borders, odd = _simplify(data, offsets, *table, out)
     if odd.any():
         return _simplify_again(data, offsets, out[: borders[-1]], borders, odd, table)
-    return out[: borders[-1]], borders
+    return _read_only(out[: borders[-1]]), borders
 
 
 def has_word(data: Bytes, offsets: Offsets) -> npt.NDArray[np.bool_]:
     """True for each text that holds a word character (letter, digit or underscore, as ``re``'s ``\\w``)."""
-    found: npt.NDArray[np.bool_] = _has_word(data, offsets, tables().kind)
+    found: npt.NDArray[np.bool_] = _has_word(_read_only(data), offsets, tables().kind)
     return found
 
 
@@ -86,7 +99,7 @@ def _rewrite(
 ) -> tuple[Bytes, Offsets]:
     """The texts, with ``change`` applied to the chosen ones."""
     if not chosen.any():
-        return data, offsets
+        return _read_only(data), offsets
     pieces: list[Bytes] = []
     lengths = np.diff(offsets)
     done = 0
@@ -98,7 +111,14 @@ def _rewrite(
         lengths[i] = len(new)
         done = i + 1
     pieces.append(data[offsets[done] : offsets[-1]])
-    return np.concatenate(pieces), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return _read_only(np.concatenate(pieces)), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+def _read_only(data: Bytes) -> Bytes:
+    """``data`` as a view of Arrow's kind, so that every kernel is compiled for one type only."""
+    view = data.view()
+    view.flags.writeable = False
+    return view
 
 
 def _simplify_again(
@@ -241,7 +261,9 @@ def _has_word(data: Kernel, offsets: Kernel, kind: Kernel) -> Kernel:
 
 
 @njit(cache=True, nogil=True)
-def _fold(data: Kernel, offsets: Kernel, kind: Kernel, small: Kernel, lower: bool, collapse: bool, out: Kernel) -> Kernel:
+def _fold(
+    data: Kernel, offsets: Kernel, kind: Kernel, small: Kernel, lower: bool, mask: int, gap: int, out: Kernel
+) -> Kernel:
     n = offsets.shape[0] - 1
     borders = np.zeros(n + 1, np.int64)
     o = 0
@@ -252,7 +274,7 @@ def _fold(data: Kernel, offsets: Kernel, kind: Kernel, small: Kernel, lower: boo
         while i < offsets[d + 1]:
             width = width_at(data, i)
             code = code_at(data, i, width)
-            if collapse and kind[code] & SPACE:
+            if kind[code] & mask == gap:
                 waiting = o > begin
                 i += width
                 continue
