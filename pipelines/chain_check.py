@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from curate.documents import DATE, HTML, IDENTITY, TEXT
+from curate.documents import HTML, IDENTITY, TEXT
 from pipelines.config_errors import ConfigIssue, nearest
 
 if TYPE_CHECKING:
     from curate.stages.base import Stage
     from pipelines.config import Config
 
-#: columns that every file of a kind gives, beside IDENTITY
-INPUT_COLUMNS: dict[str, tuple[str, ...]] = {
-    "warc": (HTML.name, DATE.name),
-    "arc": (HTML.name, DATE.name),
-    "wet": (TEXT.name, DATE.name),
-    "jsonl": (TEXT.name,),
-    "parquet": (TEXT.name,),
-}
-
-
 def input_columns(config: Config) -> list[str]:
     """Names of the columns that the config's input gives."""
     from curate.sources import source_class
 
-    options = config.read_options()
-    try:
-        names = source_class(config.input.kind).schema(options).names
-    except ImportError:
-        names = [*INPUT_COLUMNS[config.input.kind], *options.carry]
+    names = source_class(config.input.kind).schema(config.read_options()).names
     return list(dict.fromkeys([*IDENTITY.names, *names]))
 
 

@@ -183,7 +183,16 @@ class RecipeSection(Section):
     )
     seed: int = Field(default=0, ge=0, description="Seed of the sampler.")
     token_column: str = Field(default="tokens_count", description="Column that says how many tokens a document has.")
-    quality_bands: QualityBands = Field(default=QualityBands(), description="How `quality_band` is cut from a score.")
+    quality_bands: QualityBands | None = Field(
+        default=None,
+        description="How `quality_band` is cut from a score; null: thirds of lite_overall_score if `groups` names it.",
+    )
+
+    @model_validator(mode="after")
+    def _bands_where_needed(self) -> RecipeSection:
+        if self.quality_bands is None and "quality_band" in self.groups:
+            object.__setattr__(self, "quality_bands", QualityBands())  # the fields of a frozen model, before it is used
+        return self
 
 
 class MixSection(Section):

@@ -113,12 +113,39 @@ def validate_section(
     if not isinstance(value, dict):
         issues.append(layer.issue("wrong_type", f"`{dotted(path)}` must be a map of keys to values", path))
         return None
+    found, errors = _validated(model, value)
+    issues.extend(_issues(layer, path, model, value, errors))
+    return found
+
+
+def _validated(model: type[Model], value: dict[str, Any]) -> tuple[Model | None, list[Any]]:
+    """The instance, or pydantic's errors.
+
+    Strict JSON mode is wanted: no text becomes a number or a flag, but lists become tuples. A model with a validator
+    that runs before its fields gets Python objects instead, where strict mode takes no list for a tuple; such a model
+    is read leniently if that was all that was wrong.
+    """
     try:
-        # strict JSON mode: no string becomes a number or a flag, but lists become tuples and texts become enums
-        return model.model_validate_json(json.dumps(value), strict=True)
+        return model.model_validate_json(json.dumps(value), strict=True), []
     except ValidationError as error:
-        issues.extend(_issues(layer, path, model, value, error))
-        return None
+        errors = error.errors(include_url=False, include_input=False)
+        real = [e for e in errors if not (e["type"] in _SEQUENCES and _is_list(value, e["loc"]))]
+        if real:
+            return None, real
+    try:
+        return model.model_validate(value), []
+    except ValidationError as error:
+        return None, list(error.errors(include_url=False, include_input=False))
+
+
+_SEQUENCES = frozenset(("tuple_type", "set_type", "frozen_set_type"))
+
+
+def _is_list(value: Any, loc: tuple[str | int, ...]) -> bool:
+    try:
+        return isinstance(get(value, loc), list)
+    except KeyError:
+        return False
 
 
 def _all_optional(model: type[BaseModel]) -> bool:
@@ -126,11 +153,11 @@ def _all_optional(model: type[BaseModel]) -> bool:
 
 
 def _issues(
-    layer: Layer, base: Path_, model: type[BaseModel], value: dict[str, Any], error: ValidationError
+    layer: Layer, base: Path_, model: type[BaseModel], value: dict[str, Any], errors: list[Any]
 ) -> list[ConfigIssue]:
     """One issue per place; the branches of a union that failed at one place are told together."""
     by_place: dict[Path_, list[Any]] = {}
-    for one in error.errors(include_url=False, include_input=False):
+    for one in errors:
         by_place.setdefault(_strip(one["loc"], value, one["type"]), []).append(one)
     out = []
     for inner, found in by_place.items():

@@ -359,3 +359,18 @@ def test_reading_a_config_loads_no_model_library(tmp_path: Path) -> None:
     repo = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(repo)}
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment, timeout=60)
+
+
+def test_a_model_that_looks_before_its_fields_still_takes_lists(tmp_path: Path) -> None:
+    options: Any = load(tmp_path, MINIMAL + "dedup: [minhash: {prefer: [{column: date}]}]\n").dedup[0].options
+    assert options.prefer[0].column == "date"
+    found = issues_of(tmp_path, MINIMAL + "dedup: [minhash: {prefer: [{colum: date}]}]\n")
+    assert {i.code for i in found} == {"missing", "unknown_key"}
+
+
+def test_quality_bands_are_there_where_groups_name_them(tmp_path: Path) -> None:
+    named = load(tmp_path, MINIMAL + "recipe: {}\n").recipe
+    assert named is not None and named.quality_bands is not None
+    assert named.quality_bands.column == "lite_overall_score"
+    other = load(tmp_path, MINIMAL + "recipe: {groups: [language_code]}\n").recipe
+    assert other is not None and other.quality_bands is None
