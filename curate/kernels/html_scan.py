@@ -39,25 +39,46 @@ class Limits(NamedTuple):
     value_bytes: int
 
 
-def _names(words: str) -> npt.NDArray[np.uint64]:
-    """Sorted keys of element names as the kernel computes them."""
-    keys = []
-    for word in words.split():
-        key = 0
-        for byte in word.encode():
-            key = (key * 37 + byte) & 0xFFFFFFFFFFFFFFFF
-        keys.append(key)
-    return np.array(sorted(keys), np.uint64)
+#: classes of elements
+_IS_VOID, _IS_SHALLOW, _IS_RAW, _IS_FOREIGN = 1, 2, 4, 8
+_SLOTS = 512
+
+#: classes of bytes: space, the end of a name, the end of an attribute name, the end of an unquoted value
+_SPACE, _NAME_END, _ATTRIBUTE_END, _VALUE_END = 1, 2, 4, 8
 
 
-_VOID_KEYS, _SHALLOW_KEYS, _RAW_KEYS, _FOREIGN_KEYS = (_names(w) for w in (_VOID, _SHALLOW, _RAW, _FOREIGN))
+def _byte_classes() -> npt.NDArray[np.uint8]:
+    classes = np.zeros(256, np.uint8)
+    for byte in b" \n\t\r\f":
+        classes[byte] = _SPACE | _NAME_END | _ATTRIBUTE_END | _VALUE_END
+    classes[ord("/")] = _NAME_END | _ATTRIBUTE_END
+    classes[ord(">")] = _NAME_END | _ATTRIBUTE_END | _VALUE_END
+    classes[ord("=")] = _ATTRIBUTE_END
+    return classes
+
+
+def _element_table() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
+    """Open-addressed table from the key of a name, as the kernel computes it, to its class."""
+    keys, classes = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint8)
+    for words, kind in ((_VOID, _IS_VOID), (_SHALLOW, _IS_SHALLOW), (_RAW, _IS_RAW), (_FOREIGN, _IS_FOREIGN)):
+        for word in words.split():
+            key = 0
+            for byte in word.encode():
+                key = (key * 37 + byte) & 0xFFFFFFFFFFFFFFFF
+            slot = key % _SLOTS
+            while keys[slot] not in (0, key):
+                slot = (slot + 1) % _SLOTS
+            keys[slot], classes[slot] = key, kind
+    return keys, classes
+
+
+_BYTES = _byte_classes()
+_KEYS, _CLASSES = _element_table()
 
 
 def scan_pages(data: Bytes, offsets: Offsets, limits: Limits) -> npt.NDArray[np.int64]:
     """Counts per page, shape (pages, 3): tags, other markup, flags of what exceeds ``limits`` (see ``DEPTH`` …)."""
-    counts: npt.NDArray[np.int64] = _scan_all(
-        frozen(data), offsets, *limits, _VOID_KEYS, _SHALLOW_KEYS, _RAW_KEYS, _FOREIGN_KEYS
-    )
+    counts: npt.NDArray[np.int64] = _scan_all(frozen(data), offsets, *limits)
     if len(offsets) > 1 and bool((data[offsets[0] : offsets[-1]] == 0).any()):
         for i in range(len(offsets) - 1):
             if bool((data[offsets[i] : offsets[i + 1]] == 0).any()):
@@ -69,35 +90,29 @@ def tame_page(page: Bytes, limits: Limits) -> Bytes:
     """A copy of one page of the same length, with spaces for what exceeds ``limits`` and for NUL bytes."""
     out = page.copy()
     counts = np.zeros(3, np.int64)
-    _scan(frozen(page), 0, len(page), out, counts, *limits, _VOID_KEYS, _SHALLOW_KEYS, _RAW_KEYS, _FOREIGN_KEYS)
+    _scan(frozen(page), 0, len(page), out, counts, *limits)
     out[page == 0] = 32
     return out
 
 
 @njit(cache=True, nogil=True)
-def _scan_all(
-    data: Any, offsets: Any, depth: int, attributes: int, value: int, void: Any, shallow: Any, raw: Any, foreign: Any
-) -> Any:
+def _scan_all(data: Any, offsets: Any, depth: int, attributes: int, value: int) -> Any:
     counts = np.zeros((len(offsets) - 1, 3), np.int64)
     nothing = np.empty(0, np.uint8)
     for i in range(len(offsets) - 1):
-        _scan(
-            data, offsets[i], offsets[i + 1], nothing, counts[i], depth, attributes, value, void, shallow, raw, foreign
-        )
+        _scan(data, offsets[i], offsets[i + 1], nothing, counts[i], depth, attributes, value)
     return counts
 
 
 @njit(cache=True, nogil=True)
-def _in(keys: Any, key: Any) -> bool:
-    for k in keys:  # noqa: SIM110 -- generators are not compiled
-        if k == key:
-            return True
-    return False
-
-
-@njit(cache=True, nogil=True)
-def _space(byte: int) -> bool:
-    return byte in (32, 10, 9, 13, 12)
+def _class(key: Any) -> Any:
+    """The class of an element, 0 for ordinary ones."""
+    slot = key % np.uint64(_SLOTS)
+    while _KEYS[slot] != 0:
+        if _KEYS[slot] == key:
+            return np.int64(_CLASSES[slot])
+        slot = (slot + np.uint64(1)) % np.uint64(_SLOTS)
+    return 0
 
 
 @njit(cache=True, nogil=True)
@@ -125,7 +140,7 @@ def _name(data: Any, at: int, end: int) -> tuple[int, np.uint64]:
     key = np.uint64(0)
     while at < end:
         byte = data[at]
-        if _space(byte) or byte in (47, 62):
+        if _BYTES[byte] & 2:
             break
         if 65 <= byte <= 90:
             byte += 32
@@ -169,7 +184,7 @@ def _attributes(data: Any, at: int, end: int, out: Any, most: int, longest: int)
         byte = data[at]
         if byte == 62:
             break
-        if _space(byte) or byte == 47:
+        if _BYTES[byte] & 2:
             closed = byte == 47
             at += 1
             continue
@@ -179,10 +194,10 @@ def _attributes(data: Any, at: int, end: int, out: Any, most: int, longest: int)
             flags |= 2
             cut = at
         at += 1
-        while at < end and not (_space(data[at]) or data[at] == 47 or data[at] == 62 or data[at] == 61):
+        while at < end and not _BYTES[data[at]] & 4:
             at += 1
         after = at
-        while after < end and _space(data[after]):
+        while after < end and _BYTES[data[after]] & 1:
             after += 1
         if after < end and data[after] == 61:
             at, long = _value(data, after + 1, end, out, longest)
@@ -195,7 +210,7 @@ def _attributes(data: Any, at: int, end: int, out: Any, most: int, longest: int)
 @njit(cache=True, nogil=True)
 def _value(data: Any, at: int, end: int, out: Any, longest: int) -> tuple[int, int]:
     """(after the attribute value that starts at or after ``at``, flag if it is too long)."""
-    while at < end and _space(data[at]):
+    while at < end and _BYTES[data[at]] & 1:
         at += 1
     if at >= end:
         return at, 0
@@ -206,7 +221,7 @@ def _value(data: Any, at: int, end: int, out: Any, longest: int) -> tuple[int, i
         after = min(stop + 1, end)
     else:
         start = at
-        while at < end and not (_space(data[at]) or data[at] == 62):
+        while at < end and not _BYTES[data[at]] & 8:
             at += 1
         stop = after = at
     if stop - start <= longest:
@@ -217,8 +232,7 @@ def _value(data: Any, at: int, end: int, out: Any, longest: int) -> tuple[int, i
 
 @njit(cache=True, nogil=True)
 def _scan(
-    data: Any, at: int, end: int, out: Any, counts: Any, most_depth: int, most: int, longest: int,
-    void: Any, shallow: Any, raw: Any, foreign: Any,
+    data: Any, at: int, end: int, out: Any, counts: Any, most_depth: int, most: int, longest: int
 ) -> None:  # fmt: skip
     """Walk one page; blank in ``out`` (unless it is empty) what is over a limit. ``counts``: tags, markup, flags."""
     depth, blanked, inside = 0, 0, 0
@@ -236,28 +250,30 @@ def _scan(
             at, key = _name(data, at + 1, end)
             at, flags, closed = _attributes(data, at, end, out, most, longest)
             counts[2] |= flags
-            if _in(raw, key) and inside == 0:
+            kind = _class(key)
+            if kind == 4 and inside == 0:
                 at = _raw_end(data, at, end, key)
-            elif not (_in(void, key) or _in(shallow, key) or (closed and inside > 0)):
+            elif kind in (0, 8) and not (closed and inside > 0):
                 if depth >= most_depth:
                     counts[2] |= 1
                     blanked += 1
                     _blank(out, start, at)
                 else:
                     depth += 1
-                    inside += _in(foreign, key)
+                    inside += kind == 8
         elif byte == 47 and at + 2 < end and _letter(data[at + 2]):
             counts[0] += 1
             at, key = _name(data, at + 2, end)
             at, flags, closed = _attributes(data, at, end, out, most, longest)
             counts[2] |= flags
-            if not (_in(void, key) or _in(shallow, key) or _in(raw, key)):
+            kind = _class(key)
+            if kind in (0, 8):
                 if blanked > 0:
                     blanked -= 1
                     _blank(out, start, at)
                 else:
                     depth = max(depth - 1, 0)
-                    if inside > 0 and _in(foreign, key):
+                    if inside > 0 and kind == 8:
                         inside -= 1
         else:
             at += 1

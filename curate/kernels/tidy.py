@@ -80,6 +80,12 @@ def _tidy(data: Any, offsets: Any, marks: Any, out: Any, starts: Any) -> int:
     for i in range(len(offsets) - 1):
         at, end, first, keep, run = offsets[i], offsets[i + 1], put, put, 0
         while at < end:
+            if 32 < data[at] < 127:  # most of most texts
+                out[put] = data[at]
+                at += 1
+                put += 1
+                keep, run = put, 0
+                continue
             code, width = _decode(data, at, end)
             step = at + width
             if code == 13 and step < end and data[step] == 10:
