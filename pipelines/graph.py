@@ -37,7 +37,7 @@ def steps_of(run: Run) -> list[Step]:
         rate = Rate(run, labelled)
         labelled.append(rate)
         steps.append(rate)
-    if config.recipe is not None and config.recipe.quality_bands.edges is None:
+    if config.recipe is not None and (cut := config.recipe.quality_bands) is not None and cut.edges is None:
         from pipelines.steps.bands import Bands
 
         steps.append(Bands(run, labelled))

@@ -33,12 +33,12 @@ class Bands(Step):
 
     def material(self) -> dict[str, Any]:
         recipe = self.run.config.recipe
-        assert recipe is not None
+        assert recipe is not None and recipe.quality_bands is not None
         return {"bands": recipe.quality_bands.model_dump(mode="json")}
 
     def execute(self, partition: str, work: Work) -> Result:
         recipe = self.run.config.recipe
-        assert recipe is not None
+        assert recipe is not None and recipe.quality_bands is not None
         values = [self._values(p, recipe.quality_bands.column) for p in self.run.shards]
         scores = np.concatenate(values) if values else np.empty(0)
         wanted = recipe.quality_bands.quantiles or THIRDS
