@@ -54,7 +54,7 @@ class ArchiveSource(Source):
             self,
             container,
             (WarcDialect(), ArcDialect()),
-            (self.options.record_mb << 20) + (self.options.header_kb << 10),
+            self.options.record_mb << 20,
             self.options.header_kb << 10,
         )
         limit, weight = self.options.batch_mb << 20, 0

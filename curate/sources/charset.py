@@ -108,15 +108,16 @@ def header_label(content_type: bytes) -> bytes:
 
 
 def _legacy(body: bytes, content_type: bytes) -> Decoded:
+    from curate.sources.charset_detect import detect, overrules_latin
+
     meta, header = encoding_of(meta_label(body)), encoding_of(header_label(content_type))
     for encoding, source in ((meta, "meta"), (header, "header")):
         if encoding and not encoding.startswith("utf-") and _strictly(body, encoding):
-            return _decoded(body, encoding, source)
+            other = overrules_latin(body) if encoding == "windows-1252" else None
+            return _decoded(body, other, "detector") if other else _decoded(body, encoding, source)
     nearly = _nearly_utf8(body)
     if nearly is not None:
         return nearly
-    from curate.sources.charset_detect import detect
-
     found = detect(body)
     if found is not None:
         return _decoded(body, found, "detector")

@@ -7,7 +7,7 @@ import re
 from curate.sources.http import head_end
 from curate.sources.records import Head
 
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.M)
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*([^\r\n]*)\r*$", re.M)
 _DIGITS = re.compile(rb"[0-9]{1,19}\Z")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: names that may be longer than this are cut: an address of more is no address
@@ -30,7 +30,7 @@ class WarcDialect:
 
     name = "warc"
     reach = 16
-    boundary = re.compile(rb"\n(WARC/[01]\.\d{1,3}[ \t]*\r?\n)")
+    boundary = re.compile(rb"\n(WARC/[01]\.\d{1,3}[ \t\r]{0,4}\n)")
 
     def at(self, data: bytes, start: int) -> bool:
         """True if a WARC header starts at ``start``."""
@@ -46,7 +46,7 @@ class WarcDialect:
             head = re.sub(rb"\r?\n[ \t]+", b" ", head)
         pairs = _FIELD.findall(head)
         pairs.reverse()
-        fields = {name.lower(): value for name, value in pairs}
+        fields = {name.lower(): value.rstrip() for name, value in pairs}
         kind = fields.get(b"warc-type", b"").lower().decode("latin-1")[:32]
         length = fields.get(b"content-length", b"")
         url = fields.get(b"warc-target-uri", b"")
@@ -86,8 +86,8 @@ class ArcDialect:
     name = "arc"
     reach = 8192
     _LINE = (
-        rb"[a-zA-Z][a-zA-Z0-9+.-]{1,20}:[^\r\n]{1,4096} (?:[0-9.]{7,15}|[0-9a-fA-F:]{2,39}|-) \d{4,14} "
-        rb"\S{1,128} (?:[^\r\n]{1,512} )?\d{1,15}\r?\n"
+        rb"[a-zA-Z][a-zA-Z0-9+.-]{1,20}:[^\r\n]{1,4096} (?:[0-9.]{7,15}|[0-9a-fA-F:]{2,39}|-) \d{4,20} "
+        rb"\S{1,128} (?:[^\r\n]{1,512} )?[-0-9a-z]{1,15}\r?\n"
     )
     boundary = re.compile(rb"(?=(" + _LINE + rb"))")
     _at = re.compile(_LINE)
@@ -139,8 +139,8 @@ def media_type(value: bytes) -> str:
 
 
 def _iso(digits: bytes) -> str | None:
-    """``20080430204825`` as ``2008-04-30T20:48:25Z``; None if it is no date of 8 to 14 digits."""
-    if not digits.isdigit() or not 8 <= len(digits) <= 14:
+    """``20080430204825`` as ``2008-04-30T20:48:25Z``; None if it has fewer than 8 digits."""
+    if not digits.isdigit() or len(digits) < 8:
         return None
-    d = digits.decode().ljust(14, "0")
+    d = digits[:14].decode().ljust(14, "0")
     return f"{d[:4]}-{d[4:6]}-{d[6:8]}T{d[8:10]}:{d[10:12]}:{d[12:14]}Z"

@@ -213,11 +213,11 @@ class _Members(Container):
             out: bytes = inflater.decompress(given, want)
         except self.broken as error:
             raise Damage("input.corrupt", f"compressed data does not inflate ({_reason(error)})") from None
-        self._rest = self._unconsumed(inflater, given)
-        self.position += len(given) - len(self._rest)
-        if inflater.eof:
-            self.position -= len(inflater.unused_data)
-            self.ended, self._rest = True, b""
+        # At the end of the member zlib may leave a stale unconsumed tail: only what is unused counts then.
+        rest = (inflater.unused_data or b"") if inflater.eof else self._unconsumed(inflater, given)
+        self.position += len(given) - len(rest)
+        self.ended = bool(inflater.eof)
+        self._rest = b"" if self.ended else rest
         return out
 
     def _unconsumed(self, inflater: Any, given: bytes) -> bytes:

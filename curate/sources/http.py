@@ -22,8 +22,8 @@ _PIECE = 1 << 20
 
 _STATUS = re.compile(rb"(?:(?:HTTP|ICY|http)(?:/\d{1,2}(?:\.\d{1,2})?)?[ \t]+)?([1-9]\d\d)(?![0-9A-Za-z])")
 _STARTS = re.compile(rb"(?:HTTP/|http/|ICY )|[1-9]\d\d[ \t]*\r?\n")
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.M)
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*([^\r\n]*)\r*$", re.M)
+_HEAD_END = re.compile(rb"\r{0,2}\n\r{0,2}\n")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _DIGITS = re.compile(rb"\d{1,15}\Z")
 
@@ -125,7 +125,7 @@ def _fields(head: bytes) -> dict[bytes, bytes]:
         head = re.sub(rb"\r?\n[ \t]+", b" ", head)
     headers: dict[bytes, bytes] = {}
     for name, value in _FIELD.findall(head):
-        name = name.lower()
+        name, value = name.lower(), value.rstrip()
         if name not in headers:
             headers[name] = value
         elif name == b"content-encoding":
