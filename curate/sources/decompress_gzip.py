@@ -53,7 +53,9 @@ class GzipDecoder(Decoder):
                 return
             yield from held.add(block, at)
             full = len(block) == BLOCK
-            last, at = at, at + len(piece) - len(inflate.unconsumed_tail) - len(inflate.unused_data)
+            # At the end of a member ``unconsumed_tail`` may repeat what is in ``unused_data``.
+            left = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+            last, at = at, at + len(piece) - len(left)
             self.window.forget(at - BACK)
         yield from held.whole()
         self.sink.good(at - start)

@@ -49,7 +49,8 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff", b"{\0", b"\0{")
 _KINDS = {int: "a number", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 _ABSENT = object()
-_LARGE = re.compile(rb"\de(?:1[89]|[2-9]\d|\d{3})")
+_BINARY = bytes(sorted({*range(32)} - {9, 10, 13}))
+_LARGE = re.compile(rb"\de\+?(?:1[89]|[2-9]\d|\d{3})")
 
 
 class _Refused(Exception):
@@ -78,7 +79,7 @@ class JsonlSource(Source):
     def __init__(self, entry: InputFile, options: ReadOptions) -> None:
         super().__init__(entry, options)
         self._schema = table_schema(options)
-        self._plain = True
+        self._plain, self._gzip = True, False
         self._odd_ids = 0
         self._misfits = 0
         self._limit = options.line_mb << 20
@@ -90,7 +91,7 @@ class JsonlSource(Source):
         try:
             self._look_at(head)
             rows = _Rows(self)
-            for part in split_lines(self._blocks(window, head), self._limit):
+            for part in split_lines(self._blocks(window), self._limit):
                 yield from self._part(part, rows)
             if len(rows):
                 yield rows.batch()
@@ -103,17 +104,20 @@ class JsonlSource(Source):
         for magic, name in FOREIGN.items():
             if head.startswith(magic):
                 raise _Refused("input.format", f"the file is {name}, not JSON lines")
-        self._plain = not (head.startswith((GZIP, ZSTD)) or is_skippable(head))
+        name = self.entry.source.lower()
+        self._gzip, zstd = head.startswith(GZIP), head.startswith(ZSTD) or is_skippable(head)
+        if not (self._gzip or zstd) and len(head.translate(None, _BINARY)) < len(head):
+            # No text either: the first bytes are damaged, and only the name can tell of what.
+            self._gzip, zstd = name.endswith(".gz"), name.endswith((".zst", ".zstd"))
+        self._plain = not (self._gzip or zstd)
         if not head:
             self.remark(0, 0, "input.empty", "the file has no bytes")
-        is_gzip, is_zstd = head.startswith(GZIP), not self._plain and not head.startswith(GZIP)
-        name = self.entry.source.lower()
-        if head and (name.endswith(".gz") != is_gzip or name.endswith((".zst", ".zstd")) != is_zstd):
-            found = "gzip" if is_gzip else "zstd" if is_zstd else "plain text"
+        if head and (name.endswith(".gz") != self._gzip or name.endswith((".zst", ".zstd")) != zstd):
+            found = "gzip" if self._gzip else "zstd" if zstd else "plain text"
             self.remark(0, self.entry.size, "input.name-mismatch", f"the content is {found}, whatever the name says")
 
-    def _blocks(self, window: Window, head: bytes) -> Iterator[bytes | Gap]:
-        if head.startswith(GZIP):
+    def _blocks(self, window: Window) -> Iterator[bytes | Gap]:
+        if self._gzip:
             return GzipDecoder(window, self).blocks()
         if not self._plain:
             return ZstdDecoder(window, self, self.options.zstd_window_mb << 20).blocks()
