@@ -4,7 +4,7 @@ Two documents are candidates if they share a bucket, that is all hashes of one b
 ``small_bucket`` documents gives all its pairs, so a document costs at most (small_bucket - 1) pairs per band. A larger
 bucket gives the pairs of its most preferred document with all others, so at most one pair per document and band; it is
 kept as a whole too, and after each round of verification the documents that still stand are compared further
-(``curate.dedup.resolve``). Nothing is skipped here, whatever the size of a bucket.
+(``curate.dedup.resolution``). Nothing is skipped here, whatever the size of a bucket.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def rank_order(table: pa.Table, prefer: Sequence[Preference]) -> I64:
         directions.append((f"key{i}", "descending" if preference.descending else "ascending"))
     keys["id"] = table.column("id")
     directions.append(("id", "ascending"))
-    order = pc.sort_indices(pa.table(keys), sort_keys=directions, null_placement="at_end").to_numpy()
+    order = pc.sort_indices(pa.table(keys), sort_keys=directions).to_numpy()
     _check_unique(table.column("id").combine_chunks().take(pa.array(order)), bool(prefer))
     return order.astype(np.int64)
 
