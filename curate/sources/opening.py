@@ -20,6 +20,8 @@ from curate.sources.base import InputFile
 
 #: bytes of both ends of a local file that enter its identity
 ENDS = 64 << 10
+#: bytes of the smallest remote read
+_SMALLEST = 64 << 10
 _T = TypeVar("_T")
 
 
@@ -154,6 +156,9 @@ def _input_error(error: BaseException) -> InputError:
     if isinstance(error, InputError):
         return error
     number = error.errno if isinstance(error, OSError) else None
+    cause = error.__cause__
+    if isinstance(cause, (OSError, TimeoutError)) and not isinstance(cause, FileNotFoundError):
+        error = cause  # fsspec says "not found" also where no connection could be made
     if isinstance(error, FileNotFoundError):
         return InputError("input.vanished", "the file is not there")
     if isinstance(error, PermissionError):
@@ -201,7 +206,8 @@ class _RemoteFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         for attempt in range(self._retry.attempts):
             try:
-                piece = self._file.read(len(view))
+                # A broken read gives nothing of what had arrived, so ask for less each time.
+                piece = self._file.read(max(min(len(view), _SMALLEST), len(view) >> (2 * attempt)))
             except Exception as error:
                 final = _input_error(error)
                 if final.code in ("input.vanished", "input.unreadable"):
@@ -212,7 +218,7 @@ class _RemoteFile(io.RawIOBase):
                 self._at += len(piece)
                 return len(piece)
             self._retry.wait(attempt)
-            self._again()
+            self._again(attempt)
         detail = f"{self._entry.path}: the stream ends at byte {self._at} of {self._entry.size}"
         raise InputError("input.connection", f"{detail} after {self._retry.attempts} tries")
 
@@ -221,14 +227,14 @@ class _RemoteFile(io.RawIOBase):
             self._file.close()
         super().close()
 
-    def _open(self) -> Any:
-        return self._fs.open(self._path, "rb")
+    def _open(self, ahead: int = 4 << 20) -> Any:
+        return self._fs.open(self._path, "rb", block_size=ahead)
 
-    def _again(self) -> None:
+    def _again(self, attempt: int) -> None:
         """A new connection at the same place; where the server cannot seek, by reading up to it."""
         try:
             self._file.close()
-            self._file = self._open()
+            self._file = self._open(max(_SMALLEST, (1 << 20) >> (2 * attempt)))
             if self._file.seekable():
                 self._file.seek(self._at)
                 return

@@ -450,7 +450,9 @@ def _unpacked(array: pa.Array) -> pa.Array:
     """The array without its dictionary or extension type."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array.cast(pa.string()) if pa.types.is_string_view(array.type) else array
 
 
 def _narrow(array: pa.Array) -> pa.Array:
@@ -466,6 +468,8 @@ def _narrow(array: pa.Array) -> pa.Array:
 def _text_bytes(array: pa.Array) -> int:
     if pa.types.is_dictionary(array.type):
         return int(pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0)
+    if pa.types.is_string_view(array.type):
+        return int(array.nbytes)
     return int(pc.sum(pc.binary_length(array)).as_py() or 0) if _is_text(array.type) else 0
 
 

@@ -80,7 +80,9 @@ def test_compression_changes_no_row(tmp_path: Path, pack: Any) -> None:
 
 def test_rows_do_not_depend_on_batch_size(tmp_path: Path) -> None:
     data = b"".join(
-        json.dumps({"text": f"t{i}", **({"late": i} if i % 7 == 0 else {}), "mixed": [i, i / 2, str(i)][i % 3]}).encode()
+        json.dumps(
+            {"text": f"t{i}", **({"late": i} if i % 7 == 0 else {}), "mixed": [i, i / 2, str(i)][i % 3]}
+        ).encode()
         + (b"\nnot json\n" if i % 11 == 0 else b"\n")
         for i in range(300)
     )
@@ -283,7 +285,10 @@ def test_zstd_dictionary_frame_is_an_error_not_a_crash(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    at=st.integers(0, 10_000), value=st.integers(1, 255), pack=st.sampled_from(["gz", "zst", "plain"]), cut=st.booleans()
+    at=st.integers(0, 10_000),
+    value=st.integers(1, 255),
+    pack=st.sampled_from(["gz", "zst", "plain"]),
+    cut=st.booleans(),
 )
 def test_no_single_damage_gives_wrong_text_or_breaks_the_account(
     tmp_path: Path, at: int, value: int, pack: str, cut: bool

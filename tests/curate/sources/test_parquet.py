@@ -45,10 +45,9 @@ def test_folder_of_differing_schemas_loses_only_what_is_wrong(bad_files: tuple[P
     assert [json.loads(row["extra"]) for row in found["c.parquet"].rows] == [{"extra": 1.5}] * 5
 
 
-def table(n: int, **more: Any) -> pa.Table:
-    return pa.table(
-        {"id": [f"i{i}" for i in range(n)], "text": [f"text {i} é" for i in range(n)], "url": ["https://e.org"] * n, **more}
-    )
+def table(count: int, /, **more: Any) -> pa.Table:
+    texts = {"id": [f"i{i}" for i in range(count)], "text": [f"text {i} é" for i in range(count)]}
+    return pa.table({**texts, "url": ["https://e.org"] * count, **more})
 
 
 def save(path: Path, data: pa.Table, **options: Any) -> Path:
@@ -72,7 +71,8 @@ def test_rows_do_not_depend_on_layout_or_batches(tmp_path: Path, options: dict[s
 
 
 @pytest.mark.parametrize(
-    "type_", [pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.string())]
+    "type_",
+    [pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.dictionary(pa.int32(), pa.string())],
 )
 def test_any_kind_of_string_is_text(tmp_path: Path, type_: pa.DataType) -> None:
     values = pa.array(["a", None, "é", ""], pa.string())
@@ -195,9 +195,9 @@ def test_flipped_footer_never_crashes_and_stays_accounted(tmp_path: Path) -> Non
 
 def test_long_dictionary_values_are_read_in_bounded_pieces(tmp_path: Path) -> None:
     values = [c * (1 << 20) for c in "abcd"]
-    path = save(tmp_path / "a.parquet", pa.table({"text": values * 100}), dictionary_pagesize_limit=1 << 26)
+    path = save(tmp_path / "a.parquet", pa.table({"text": values * 12}), dictionary_pagesize_limit=1 << 26)
     result = read(path, "parquet", ReadOptions(batch_mb=8))
-    assert [text[0] for text in result.texts] == list("abcd" * 100)
+    assert [text[0] for text in result.texts] == list("abcd" * 12)
 
 
 def test_nul_in_text_is_removed_with_a_warning(tmp_path: Path) -> None:
