@@ -22,6 +22,7 @@ from curate.kernels.whitespace import (
     code_point_at,
     line_end_at,
     next_line_end,
+    next_newline,
     skip_space,
     space_at,
     strip_end,
@@ -40,6 +41,7 @@ CLEANING_COUNTS = (
     "policy",
     "citations",  # citations removed from any line that came that far
     "blank_ends",  # lines kept, found blank, and lost when the ends of the text were stripped
+    "end_space",  # 1 if more than a single space was stripped off the end of the last line with text
 )
 
 
@@ -241,6 +243,8 @@ def _strip_ends(out: Array, start: int, end: int, counts: Array) -> int:
         counts[8] += out[i] == 10
     for i in range(last, end):
         counts[8] += out[i] == 10
+    stripped = next_newline(out, last, end) - last
+    counts[9] = stripped > 1 or (stripped == 1 and out[last] != 32)
     if first > start:
         for i in range(first, last):
             out[start + i - first] = out[i]

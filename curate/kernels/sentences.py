@@ -32,18 +32,21 @@ Array = Any
 Counts = npt.NDArray[np.int64]
 
 
-def sentences(words: Words, offsets: Offsets, *, lines_as_they_are: bool = False) -> Counts:
+def sentences(words: Words, offsets: Offsets, *, cut_ends: npt.NDArray[np.bool_] | None = None) -> Counts:
     """Sentences per document; every line with a word has at least one.
 
     Args:
         words: the English words of the texts.
         offsets: where the texts lie in ``words.data``.
-        lines_as_they_are: True if the lines come from C4's own cleaning: blank lines count one each and whitespace at
-            the end of a line is not ignored, because C4 counts after it has cut citations out of stripped lines.
+        cut_ends: given if the lines come from C4's own cleaning, which counts after citations were cut out of stripped
+            lines: then blank lines count one each and whitespace at the end of a line is not ignored. True for a
+            document whose last line has lost such whitespace since.
     """
     out = np.zeros(len(offsets) - 1, np.int64)
     if len(out):
-        _sentences(words.data, offsets, words.documents, words.starts, words.ends, words.flags, lines_as_they_are, out)
+        as_is = cut_ends is not None
+        cut = np.zeros(len(out), np.bool_) if cut_ends is None else np.ascontiguousarray(cut_ends)
+        _sentences(words.data, offsets, words.documents, words.starts, words.ends, words.flags, as_is, cut, out)
     return out
 
 
@@ -69,8 +72,9 @@ def spaces(data: Bytes, offsets: Offsets) -> Counts:
 
 @njit(cache=True, nogil=True)
 def _sentences(
-    data: Array, offsets: Array, documents: Array, starts: Array, ends: Array, flags: Array, as_is: bool, out: Array
-) -> None:
+    data: Array, offsets: Array, documents: Array, starts: Array, ends: Array, flags: Array, as_is: bool, cut: Array,
+    out: Array,
+) -> None:  # fmt: skip
     for d in range(len(offsets) - 1):
         i, end, t, last = offsets[d], offsets[d + 1], documents[d], documents[d + 1]
         while i < end:
@@ -92,7 +96,7 @@ def _sentences(
                 before = ends[t]
                 t += 1
             if as_is:
-                n += n == 0 or (ended and _space_word(data, before, stop))
+                n += n == 0 or (ended and (_space_word(data, before, stop) or (cut[d] and stop == end)))
             out[d] += n
             i = stop + (line_end_at(data, stop, end) if stop < end else 0)
 

@@ -71,6 +71,8 @@ class LineCleaning(Stage):
                 column("line_cleaning_blank_ends", pa.int32(), "lines that held only citations, were kept as blank, "
                        "and were lost at the ends of the text: C4 counts each as a sentence", unit="lines",
                        nullable=False),
+                column("line_cleaning_end_space", pa.bool_(), "more than a single space, left by citations, was "
+                       "stripped off the last line: C4 counts it as a sentence after a full stop", nullable=False),
             ]
         )  # fmt: skip
 
@@ -96,10 +98,10 @@ class LineCleaning(Stage):
         counts = cleaned.counts
         labels = {
             "removed_lines": counts["lines"] - counts["kept_lines"],
-            **{kind: counts[kind] for kind in (*_KINDS, "citations", "blank_ends")},
+            **{kind: counts[kind] for kind in (*_KINDS, "citations", "blank_ends", "end_space")},
         }
         columns: dict[pa.Field | str, pa.Array] = {TEXT: string_array(cleaned.data, cleaned.offsets)}
         for field in self.adds():
-            columns[field] = pa.array(labels[field.name.removeprefix("line_cleaning_")], pa.int32())
+            columns[field] = pa.array(labels[field.name.removeprefix("line_cleaning_")]).cast(field.type)
         empty = np.diff(cleaned.offsets) == 0
         return batch.with_columns(columns).drop(empty, "line_cleaning_empty", value=0.0, threshold=1.0)

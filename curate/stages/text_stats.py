@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from curate.kernels.words import SimpleWords, Words, WordSplitter
 
 Values = dict[str, npt.NDArray[Any]]
+CutEnds = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 #: Languages written without spaces between words: without a segmenter they have no words here.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
@@ -83,12 +84,10 @@ class TextStats(Stage):
         """The batch with its statistics."""
         text = batch.column("text")
         values = self._line_values(*string_buffers(text))
-        blank_ends = None
-        if "line_cleaning_blank_ends" in batch.schema.names:
-            blank_ends = batch.column("line_cleaning_blank_ends").to_numpy(zero_copy_only=False)
+        cut = _cut_ends(batch)
         for language, rows in self._languages(batch):
             part = text if rows is None else text.take(pa.array(rows))
-            ends = blank_ends if rows is None or blank_ends is None else blank_ends[rows]
+            ends = cut if rows is None or cut is None else (cut[0][rows], cut[1][rows])
             for name, found in self._word_values(language, part, ends).items():
                 if rows is None:
                     values[name] = found
@@ -132,8 +131,8 @@ class TextStats(Stage):
             values.update(page_marks(data, offsets))
         return values
 
-    def _word_values(self, language: str, text: pa.Array, blank_ends: npt.NDArray[Any] | None) -> Values:
-        """What needs words; NaN where the language has none here."""
+    def _word_values(self, language: str, text: pa.Array, cut: CutEnds | None) -> Values:
+        """What needs words; nothing where the language has none here."""
         from curate.kernels import ngrams
         from curate.kernels.sentences import sentences, simple_sentences
 
@@ -142,10 +141,10 @@ class TextStats(Stage):
         words = None if language in _UNSPACED else self._splitter(language).split(data, offsets)
         if "c4" in self._groups:
             if words is not None and language == _ENGLISH:
-                n = sentences(words, offsets, lines_as_they_are=blank_ends is not None)
+                n = sentences(words, offsets, cut_ends=None if cut is None else cut[1])
             else:
                 n = simple_sentences(data, offsets)
-            values["n_sentences"] = n if blank_ends is None else n + blank_ends
+            values["n_sentences"] = n if cut is None else n + cut[0]
         if words is None:
             return values
         if self._groups & {"gopher_quality", "fineweb"}:
@@ -167,6 +166,15 @@ class TextStats(Stage):
         if not self._stop_words.get(language):
             values["n_stop_words"] = np.full(len(offsets) - 1, np.nan)
         return values
+
+
+def _cut_ends(batch: Batch) -> CutEnds | None:
+    """What ``line_cleaning`` stripped off the ends although C4 counts it; None if that stage did not run."""
+    names = ("line_cleaning_blank_ends", "line_cleaning_end_space")
+    if not set(names) <= set(batch.schema.names):
+        return None
+    blank, space = (batch.column(name).to_numpy(zero_copy_only=False) for name in names)
+    return blank, space
 
 
 def _ratios(values: Values) -> None:

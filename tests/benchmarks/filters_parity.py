@@ -1,6 +1,6 @@
 """The four filters against datatrove's: verdict, reason, value and text of every document, then CPU time.
 
-    CURATE_PEERS_PYTHON=… python tests/benchmarks/filters_parity.py docs.parquet [--column text] [--limit N] [--timed 1500]
+    CURATE_PEERS_PYTHON=… python tests/benchmarks/filters_parity.py docs.parquet [--column text] [--limit N]
 
 Each filter gets the original text, as if it stood alone; C4 is run as it stands and as FineWeb sets it (no rule on
 terminal punctuation). Ours: ``text_stats`` and ``quality_rules``; for C4 ``line_cleaning`` before them. Prints JSON
@@ -80,19 +80,19 @@ def peer_filters_without_exit() -> dict[str, Any]:
 
 def peer_values(text: str) -> dict[str, float | None]:
     """Every value that the filters compare, by datatrove's functions and expressions; None where it has none."""
-    from datatrove.pipeline.filters import gopher_repetition_filter as r
-    from datatrove.pipeline.filters.gopher_quality_filter import STOP_WORDS
-    from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION, split_into_words
-
     import re
 
     import numpy as np
+    from datatrove.pipeline.filters import gopher_repetition_filter as r
+    from datatrove.pipeline.filters.gopher_quality_filter import STOP_WORDS
+    from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION, split_into_words
 
     words = split_into_words(text)
     n, size = len(words), len(text)
     plain = [w for w in words if any(ch not in PUNCTUATION_SET for ch in w)]
     lines = text.splitlines()
-    out: dict[str, float | None] = {"n_words": n, "n_non_symbol_words": len(plain), "n_chars": size, "n_lines": len(lines)}
+    out: dict[str, float | None] = {"n_words": n, "n_chars": size, "n_lines": len(lines)}
+    out["n_non_symbol_words"] = len(plain)
     out["mean_word_length"] = float(np.mean([len(w) for w in plain])) if plain else None
     out["hash_ratio"] = text.count("#") / n if n else None
     out["ellipsis_ratio"] = (text.count("...") + text.count("…")) / n if n else None
@@ -227,7 +227,8 @@ def own_verdicts(name: str, chain: list[Any], texts: list[str]) -> tuple[list[st
     reasons: list[str | None] = [None] * len(texts)
     left: list[str | None] = [None] * len(texts)
     for rows, fates in run_chain(chain, texts):
-        for at, reason, text in zip(*(rows[c].to_pylist() for c in ("row", "quality_rules_reason", "text")), strict=True):
+        kept = (rows[c].to_pylist() for c in ("row", "quality_rules_reason", "text"))
+        for at, reason, text in zip(*kept, strict=True):
             reasons[at] = None if reason is None else names[reason]
             left[at] = text if reason is None and name.startswith("c4") else None
         for drop in fates.drops:
@@ -261,8 +262,6 @@ def explain(name: str, text: str, ours: str | None, theirs: str | None, rewritte
         return "spaCy takes the word IS_ALPHA for an internal symbol; datatrove drops it or not, by what it saw before"
     if name.startswith("c4") and theirs is None and rewritten == "" and ours == "too_few_sentences":
         return "C4 keeps a page whose lines were nothing but citations, as an empty text; we drop it as empty"
-    if name == "c4_fineweb" and {ours, theirs} == {None, "too_few_sentences"} and text.rstrip().endswith("]"):
-        return "C4 counts the blank between two citations at the very end of the page as a sentence, then strips it"
     return ""
 
 
@@ -277,7 +276,8 @@ def compare(texts: list[str], peer: list[dict[str, Any]]) -> int:
             same_text = left[i] == row[f"{name}_text"]
             if ours[i] != row[name] or not same_text:
                 why = explain(name, texts[i], ours[i], row[name], row[f"{name}_text"])
-                wrong.append({"document": i, "ours": ours[i], "datatrove": row[name], "same_text": same_text, "why": why})
+                sides = {"ours": ours[i], "datatrove": row[name]}
+                wrong.append({"document": i, **sides, "same_text": same_text, "why": why})
         show(filter=name, documents=len(texts), agree=len(texts) - len(wrong), disagree=len(wrong),
              verdicts=dict(Counter(str(row[name]) for row in peer).most_common()))  # fmt: skip
         for one in wrong:
@@ -297,7 +297,8 @@ def compare_values(texts: list[str], peer: list[dict[str, Any]], chain: list[Any
                 n += 1
                 if columns[name][i] != theirs:
                     why = explain("", texts[start + i], None, None, None)
-                    wrong.append({"document": start + i, "value": name, "ours": columns[name][i], "datatrove": theirs, "why": why})
+                    sides = {"ours": columns[name][i], "datatrove": theirs}
+                    wrong.append({"document": start + i, "value": name, **sides, "why": why})
         start += rows.num_rows
     show(values=n, equal=n - len(wrong), different=len(wrong))
     for one in wrong[:100]:
@@ -320,7 +321,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     python = os.environ.get("CURATE_PEERS_PYTHON")
     if python is None:
-        print("CURATE_PEERS_PYTHON is not set: name the interpreter that has datatrove 0.10.1 and spaCy", file=sys.stderr)
+        print("CURATE_PEERS_PYTHON is not set: name a Python that has datatrove 0.10.1 and spaCy", file=sys.stderr)
         return 2
     sys.path.insert(0, str(ROOT))
     texts = read_texts(options.parquet, options.column, options.limit)

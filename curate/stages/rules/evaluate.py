@@ -42,7 +42,7 @@ def evaluate(rules: Sequence[Rule], column: Callable[[str], pa.Array], n: int, g
     for k, rule in enumerate(rules):
         value = values_of(column(rule.column))
         for bound, below in ((rule.low, True), (rule.high, False)):
-            limit = np.full(n, np.nan if bound is None else bound)
+            limit = np.full(n, np.nan if bound is None else bound, np.float64)
             if groups is not None:
                 groups.apply(rule, below, limit)
             fails = value < limit if below else value > limit  # NaN on either side never fails
