@@ -154,6 +154,8 @@ def _work(
         trouble = scheduler.work(progress)
     finally:
         launcher.stop()
+        if isinstance(prepared.folder, LocalFolder):
+            prepared.folder.sweep()  # what workers had begun when they died
     totals = totals_of(prepared)
     result = RunResult(
         exit_code=_exit_code(prepared, trouble, totals),
