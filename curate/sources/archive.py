@@ -186,15 +186,15 @@ class ArchiveSource(Source):
             self.remark(offset, length, ledger_code, f"{count} {_COUNTED[code]}; this is the first")
         size = container.feed.end
         if size != self.entry.size:
-            self.remark(
-                0, size, "input.changed", f"{size} bytes read, {self.entry.size} were listed", level="error"
-            )
+            self.remark(0, size, "input.changed", f"{size} bytes read, {self.entry.size} were listed", level="error")
         if self.account.records == 0 and not self.account.rejected_bytes:
             detail = "a file of 0 bytes" if size == 0 else "a file without records"
             self.remark(0, size, "input.empty", detail, level="error")
         named_gz = self.entry.source.endswith((".gz", ".gzip"))
-        if self.account.records and named_gz != (type(container).__name__ == "GzipMembers") and (
-            named_gz or not self.entry.source.endswith((".lz4", ".zst"))
+        if (
+            self.account.records
+            and named_gz != (type(container).__name__ == "GzipMembers")
+            and (named_gz or not self.entry.source.endswith((".lz4", ".zst")))
         ):
             self.remark(0, 0, "input.name-mismatch", "the file's compression is not what its name says")
 

@@ -85,6 +85,8 @@ _SINGLE_BYTE = {
     "iso-8859-6": "ar",
     "windows-874": "th",
 }
+#: added to the score of charsets that the web hardly uses
+_RARE = {"ibm866": -4.0, "iso-8859-4": -2.0}
 _MULTI_BYTE = ("euc-jp", "shift_jis", "euc-kr", "gb18030", "big5")
 
 #: Latin letters with marks stand beside ASCII letters; letters of other scripts do not. Cost of each that does.
@@ -148,7 +150,8 @@ def _scores(body: bytes, counts: _Scores) -> tuple[list[str], _Scores]:
     beside = np.zeros(len(data), np.bool_)
     beside[1:] |= letter[:-1]
     beside[:-1] |= letter[1:]
-    return names, matrix @ counts - foreign * (_BESIDE_ASCII * float(np.count_nonzero(high & beside)))
+    rare = np.array([_RARE.get(name, 0.0) for name in names])
+    return names, rare + matrix @ counts - foreign * (_BESIDE_ASCII * float(np.count_nonzero(high & beside)))
 
 
 @cache
@@ -197,9 +200,7 @@ def _wide_score(body: bytes, encoding: str) -> float | None:
         if error.start < len(body) - 4 or len(body) < LOOK:
             return None
         text = body[: error.start].decode(codec_of(encoding))
-    chars, counts = np.unique(
-        np.array([ord(c) for c in text if c > "\x7f"], np.int64), return_counts=True
-    )
+    chars, counts = np.unique(np.array([ord(c) for c in text if c > "\x7f"], np.int64), return_counts=True)
     return float(sum(n * _wide_char(int(c), encoding) for c, n in zip(chars, counts, strict=True)))
 
 

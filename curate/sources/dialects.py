@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from curate.sources.http import head_end
 from curate.sources.records import Head
@@ -22,7 +23,9 @@ def clean(value: bytes | None) -> str | None:
         text = value[:_LONGEST].decode("utf-8")
     except UnicodeDecodeError:
         text = value[:_LONGEST].decode("latin-1")
-    return _CONTROLS.sub("", text).strip() or None
+    if not text.isprintable():
+        text = _CONTROLS.sub("", text)
+    return text.strip() or None
 
 
 class WarcDialect:
@@ -132,6 +135,7 @@ class ArcDialect:
             self._fields = max(5, len(lines[1].split()))
 
 
+@lru_cache(maxsize=1024)
 def media_type(value: bytes) -> str:
     """The media type of a Content-Type value, in lower case, without parameters; empty if there is none."""
     text = value.split(b";", 1)[0].strip().lower()[:128].decode("latin-1")

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from curate.sources.base import ReadOptions
 from curate.sources.dialects import media_type
@@ -40,6 +41,7 @@ _MAGICS = (
     (b"ID3", "audio/mpeg"), (b"OggS", "application/ogg"), (b"\x7fELF", "application/x-executable"),
     (b"BZh", "application/x-bzip2"), (b"\xfd7zXZ", "application/x-xz"), (b"Rar!", "application/x-rar"),
 )  # fmt: skip
+_ANY_MAGIC = tuple(magic for magic, _ in _MAGICS)
 
 
 @dataclass(slots=True)
@@ -153,10 +155,9 @@ def html_type(declared: str, body: bytes) -> str | None:
 
 def sniffed(body: bytes) -> str | None:
     """The binary format that the first bytes show; None if they show none."""
-    for magic, name in _MAGICS:
-        if body.startswith(magic):
-            return name
-    return None
+    if not body.startswith(_ANY_MAGIC):
+        return None
+    return next(name for magic, name in _MAGICS if body.startswith(magic))
 
 
 # ---------------------------------------------------------------- digests
@@ -196,23 +197,34 @@ def matches(labelled: bytes, variants: tuple[bytes, ...]) -> bool | None:
     """True if one of ``variants`` has the digest ``algorithm:value``; None if it cannot be checked."""
     algorithm, _, value = labelled.strip().partition(b":")
     name = algorithm.strip().lower().replace(b"-", b"").decode("latin-1")
-    if name not in ("sha1", "sha256", "sha512", "md5"):
+    digest = _ALGORITHMS.get(name)
+    if digest is None:
         return None
-    wanted = _digest_bytes(value.strip(), hashlib.new(name, usedforsecurity=False).digest_size)
+    wanted = _digest_bytes(value.strip(), digest(b"").digest_size)
     if wanted is None:
         return None
-    return any(hashlib.new(name, data, usedforsecurity=False).digest() == wanted for data in variants)
+    return any(digest(data).digest() == wanted for data in variants)
+
+
+_ALGORITHMS = {
+    name: partial(getattr(hashlib, name), usedforsecurity=False) for name in ("sha1", "sha256", "sha512", "md5")
+}
+#: base32 digits → the digits of int(…, 32), which reads them in compiled code
+_BASE32_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567abcdefghijklmnopqrstuvwxyz"
+_BASE32 = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghijklmnopqrstuv")
 
 
 def _digest_bytes(value: bytes, size: int) -> bytes | None:
     """The digest in hex, base32 or base64, whichever gives ``size`` bytes; None if none does."""
+    bare = value.rstrip(b"=")
     try:
         if len(value) == 2 * size:
             return binascii.unhexlify(value)
-        if len(value.rstrip(b"=")) == (size * 8 + 4) // 5:
-            return base64.b32decode(value.rstrip(b"=") + b"=" * (-len(value.rstrip(b"=")) % 8), casefold=True)
-        if len(value.rstrip(b"=")) == (size * 4 + 2) // 3:
-            return base64.b64decode(value.rstrip(b"=") + b"=" * (-len(value.rstrip(b"=")) % 4), altchars=None)
-    except (binascii.Error, ValueError):
+        if len(bare) == (size * 8 + 4) // 5 and not bare.strip(_BASE32_DIGITS):
+            number = int(bare.upper().translate(_BASE32), 32)
+            return (number >> (-8 * size) % 5).to_bytes(size, "big")
+        if len(bare) == (size * 4 + 2) // 3:
+            return base64.b64decode(bare + b"=" * (-len(bare) % 4))
+    except (binascii.Error, ValueError, OverflowError):
         return None
     return None

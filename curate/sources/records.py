@@ -385,7 +385,12 @@ class Framer:
         frame.block = block
         detail = f"{said}, {len(block)} bytes found"
         short = end is not None and len(block) < end
-        if isinstance(self.c, Plain) and at_end and (declared is None or declared > len(body)) and (end is None or short):
+        if (
+            isinstance(self.c, Plain)
+            and at_end
+            and (declared is None or declared > len(body))
+            and (end is None or short)
+        ):
             frame.fault = ("input.truncated", f"{detail}; the file ends inside the record")
         elif short:
             frame.fault = ("warc.length", f"{detail}, fewer than the HTTP header promises")

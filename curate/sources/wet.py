@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ _COLUMNS = pa.schema(
         column("read_languages", pa.string(), "languages the crawl identified, as it writes them; null if absent"),
     ]
 )
+#: white space in UTF-8, with zero-width characters and byte order marks
+_BLANK = re.compile(rb"(?:[\t\n\r ]|\xc2\xa0|\xe3\x80\x80|\xef\xbb\xbf|\xe2\x80[\x80-\x8f\xa8\xa9\xaf])*+")
 
 
 class WetSource(ArchiveSource):
@@ -45,8 +48,10 @@ class WetSource(ArchiveSource):
         check_digests(frame, frame.block, self.options)
         text, replaced = decode_text(frame.block)
         if len(text) > self.options.text_mb << 20:
-            raise BodyError("limit.document-bytes", f"{len(text)} bytes of text; the limit is {self.options.text_mb} MB")
-        if not text[:4096].strip() and not text.decode("utf-8").strip(" \t\r\n\ufeff\u00a0\u3000\u2028\u2029"):
+            raise BodyError(
+                "limit.document-bytes", f"{len(text)} bytes of text; the limit is {self.options.text_mb} MB"
+            )
+        if _BLANK.fullmatch(text):
             return Dropped("empty", detail="no text")
         return {
             "text": text,
