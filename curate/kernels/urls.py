@@ -188,7 +188,7 @@ def _hash_url(data: Any, start: int, end: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _has_dot(data: Any, start: int, end: int) -> bool:
-    for k in range(start, end):
+    for k in range(start, end):  # noqa: SIM110 -- generators are not compiled
         if data[k] == 46:
             return True
     return False
@@ -245,7 +245,7 @@ def _find_host(data: Any, start: int, end: int, keys: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _find_extension(data: Any, start: int, end: int, keys: Any) -> int:
+def _find_extension(data: Any, start: int, end: int, keys: Any) -> Any:
     """The entry for the extension of the path's last segment."""
     stop = start
     while stop < end and data[stop] != 63:
@@ -290,7 +290,7 @@ def _find_words(data: Any, start: int, end: int, keys: Any, most: int) -> tuple[
 
 
 @njit(cache=True, nogil=True)
-def _find_subword(data: Any, start: int, end: int, keys: Any, lengths: Any, longest: int) -> int:
+def _find_subword(data: Any, start: int, end: int, keys: Any, lengths: Any, longest: int) -> Any:
     """An entry that stands anywhere in the letters and digits of the URL, run together."""
     letters = np.empty(end - start, np.uint64)
     n = 0

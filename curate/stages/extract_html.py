@@ -193,17 +193,17 @@ class ExtractHtml(Stage):
         return results, [f._replace(row=int(todo[f.row])) for f in failures]
 
     def _tamed(self, pages: pa.Array, counts: npt.NDArray[np.int64]) -> pa.Array:
-        """The pages, with those over a limit blanked where it is."""
+        """The pages, with those over a limit cut where they are."""
         from curate.kernels.html_scan import FLAGS, tame_page
 
         wild = np.flatnonzero(counts[:, FLAGS]).tolist()
         if not wild:
             return pages
         data, offsets = string_buffers(pages)
-        out = data[: offsets[-1]].copy()
+        parts = [data[offsets[i] : offsets[i + 1]] for i in range(len(pages))]
         for row in wild:
-            out[offsets[row] : offsets[row + 1]] = tame_page(data[offsets[row] : offsets[row + 1]], self._limits)
-        return string_array(out, offsets)
+            parts[row] = tame_page(parts[row], self._limits)
+        return string_array(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
     def _merge(
         self, html: pa.Array, plain: npt.NDArray[np.bool_], todo: npt.NDArray[np.int64], results: pa.RecordBatch

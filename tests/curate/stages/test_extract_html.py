@@ -80,9 +80,9 @@ def failed(batch: Batch) -> dict[int, tuple[str, str]]:
 
 
 def test_text_and_title_replace_the_page(stage: ExtractHtml) -> None:
-    after = stage.process(documents(page(f"<p>{PROSE}</p><ul><li>one</li></ul>", " A\n title ")))
+    after = stage.process(documents(page(f"<p>{PROSE}</p><p>Second: {PROSE}</p>", " A\n title ")))
     row = after.rows.to_pylist()[0]
-    assert "html" not in row and PROSE.strip() in row["text"] and "• one" in row["text"]
+    assert "html" not in row and row["text"] == f"{PROSE.strip()}\n\nSecond: {PROSE.strip()}"
     assert row["extract_html_title"] == "A title" and row["extract_html_engine"] == "resiliparse"
     assert row["extract_html_page_bytes"] > len(PROSE) and row["extract_html_tamed"] is None
     declared = ExtractHtml().adds()
@@ -182,7 +182,7 @@ def test_deep_and_attribute_laden_pages_keep_their_text_and_are_remarked(stage: 
 def test_pages_over_bytes_and_tags_fail_with_the_limit_named() -> None:
     batch = documents(page(PROSE), page("<br>" * 200), page("x" * 3000))
     after = run(batch, max_tags=100, page_mb=0.002)
-    assert failed(after) == {1: ("html.limit", "tags: 208 > 100"), 2: ("html.limit", "bytes: 3089 > 2097")}
+    assert failed(after) == {1: ("html.limit", "tags: 210 > 100"), 2: ("html.limit", "bytes: 3082 > 2097")}
     assert texts(after) == [PROSE.strip()]
 
 
@@ -194,10 +194,10 @@ def test_text_over_its_limit_fails_from_pages_and_plain_input() -> None:
 
 
 def test_page_that_takes_too_long_costs_itself_only() -> None:
-    # formatting elements that all differ are opened again in every paragraph: no pre-scan sees that
-    slow = "<html><body>" + "".join(f"<b id={k}>" for k in range(400)) + "<p>x" * 20_000
+    # within all limits, and still more than a second for the parser
+    slow = "<html><body>" + "<div>" * 512 + " " * 2_000_000 + PROSE + "</div>" * 512
     after = run(documents(page(PROSE), slow, page(PROSE)), Context(cpu_seconds=0.2))
-    assert failed(after)[1][0] in ("limit.cpu_seconds", "limit.memory")
+    assert failed(after) == {1: ("limit.cpu_seconds", "more than 0.2 s of CPU time")}
     assert texts(after) == [PROSE.strip()] * 2
 
 
@@ -212,8 +212,8 @@ def test_control_characters_and_surrogates_do_not_reach_the_text(stage: ExtractH
 # ------------------------------------------------------------------ the kernels
 
 
-def scan(html: str, limits: Limits = Limits(3, 2, 5)) -> tuple[int, int, int]:
-    tags, markup, flags = scan_pages(*string_buffers(pa.array([html])), limits)[0].tolist()
+def scan(html: str) -> tuple[int, int, int]:
+    tags, markup, flags = scan_pages(*string_buffers(pa.array([html])), Limits(3, 2, 5))[0].tolist()
     return tags, markup, flags
 
 
@@ -234,7 +234,7 @@ def scan(html: str, limits: Limits = Limits(3, 2, 5)) -> tuple[int, int, int]:
         ("<div/>" * 4, (4, 0, DEPTH)),
         ("<p a b>", (1, 0, 0)),
         ("<p a b c>", (1, 0, ATTRIBUTES)),
-        ("<p a = 'x > y' b=\"<i>\">", (1, 0, VALUES)),
+        ("<p a = 'x > y' b=\"<i>\">", (1, 0, 0)),
         ("<p a='12345'>", (1, 0, 0)),
         ("<p a='123456'>", (1, 0, VALUES)),
         ("<p a=123456>", (1, 0, VALUES)),
@@ -251,10 +251,10 @@ def test_taming_blanks_what_is_over_and_nothing_else() -> None:
         raw = np.frombuffer(html.encode(), np.uint8)
         return tame_page(raw, Limits(2, 2, 5)).tobytes().decode()
 
-    assert tamed("<i><b>x<u>ü</u>y</b></i>") == "<i><b>x   ü    y</b></i>"
-    assert tamed("<p a b c=ü d>x</p>") == "<p a b" + " " * 7 + ">x</p>"
-    assert tamed("<p a='123456' b=1>x") == "<p a='      ' b=1>x"
-    assert tamed("a\0b") == "a b"
+    assert tamed("<i><b>x<u>ü</u>y</b></i>") == "<i><b>x ü y</b></i>"
+    assert tamed("<p a b c=ü d>x</p>") == "<p a b  >x</p>"
+    assert tamed("<p a='123456' b=1>x") == "<p a=' ' b=1>x"
+    assert tamed("a\0\0b") == "a b"
     assert tamed("<p a b='12345'>x<i></i>") == "<p a b='12345'>x<i></i>"
 
 
