@@ -21,12 +21,12 @@ INVERSE_BASE = np.uint64(pow(int(BASE), -1, (1 << 61) - 1))
 """BASE · INVERSE_BASE = 1 modulo PRIME."""
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _rotate(x, r):  # type: ignore[no-untyped-def]
     return (x << uint64(r)) | (x >> uint64(64 - r))
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def read64(data, i):  # type: ignore[no-untyped-def]
     """Eight bytes from ``i`` on, little-endian."""
     low = uint64(data[i]) | uint64(data[i + 1]) << uint64(8) | uint64(data[i + 2]) << uint64(16)
@@ -34,13 +34,13 @@ def read64(data, i):  # type: ignore[no-untyped-def]
     return low | uint64(data[i + 6]) << uint64(48) | uint64(data[i + 7]) << uint64(56)
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _read32(data, i):  # type: ignore[no-untyped-def]
     low = uint64(data[i]) | uint64(data[i + 1]) << uint64(8)
     return low | uint64(data[i + 2]) << uint64(16) | uint64(data[i + 3]) << uint64(24)
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _round(acc, x):  # type: ignore[no-untyped-def]
     return _rotate(acc + x * K2, 31) * K1
 
@@ -84,7 +84,7 @@ def xxh64(data, start, end, seed):  # type: ignore[no-untyped-def]
     return h ^ (h >> uint64(32))
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def mix(x):  # type: ignore[no-untyped-def]
     """A bijection of 64 bits in which every output bit depends on every input bit (Murmur3's finaliser)."""
     x ^= x >> uint64(33)
@@ -94,7 +94,7 @@ def mix(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> uint64(33))
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _tail(data, start, end):  # type: ignore[no-untyped-def]
     """Up to eight bytes as a number; one load where the buffer allows it."""
     if start + 8 <= data.shape[0]:
@@ -106,7 +106,7 @@ def _tail(data, start, end):  # type: ignore[no-untyped-def]
     return word
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def slice_key(data, start, end):  # type: ignore[no-untyped-def]
     """Two words that, with the length, identify ``data[start:end]``.
 
@@ -120,7 +120,7 @@ def slice_key(data, start, end):  # type: ignore[no-untyped-def]
     return xxh64(data, start, end, uint64(0)), xxh64(data, start, end, K3)
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def mul61(a, b):  # type: ignore[no-untyped-def]
     """``a · b`` modulo 2^61 - 1, for a and b below it."""
     a_high = a >> uint64(31)
@@ -134,20 +134,20 @@ def mul61(a, b):  # type: ignore[no-untyped-def]
     return r - PRIME if r >= PRIME else r
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def add61(a, b):  # type: ignore[no-untyped-def]
     """``a + b`` modulo 2^61 - 1."""
     r = a + b
     return r - PRIME if r >= PRIME else r
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def sub61(a, b):  # type: ignore[no-untyped-def]
     """``a - b`` modulo 2^61 - 1."""
     return a - b if a >= b else a + PRIME - b
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def polynomial(data, start, end):  # type: ignore[no-untyped-def]
     """Polynomial hash of ``data[start:end]``: Σ (byte + 1)·BASE^i modulo 2^61 - 1; the empty slice gives 0."""
     h = uint64(0)

@@ -1,4 +1,4 @@
-"""Gopher's repetition and quality values of a batch, from its words (arXiv 2112.11446), as datatrove 0.10.1 counts them.
+"""Gopher's repetition and quality values of a batch, from its words (arXiv 2112.11446), as datatrove 0.10.1 has them.
 
 An n-gram is never built as a string. Top n-grams are compared by a 64-bit mix of their words' hashes; duplicated
 n-grams, which datatrove compares without spaces between words, by the polynomial hash of their bytes (from prefix
@@ -38,7 +38,7 @@ def _advance(power, inverse, length, powers, inverses):  # type: ignore[no-untyp
     return mul61(power, power61(BASE, length)), mul61(inverse, power61(INVERSE_BASE, length))
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _slot(keys, stamps, stamp, key):  # type: ignore[no-untyped-def]
     """Where ``key`` is or belongs; a slot of another stamp is free."""
     mask = keys.shape[0] - 1

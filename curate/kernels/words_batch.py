@@ -1,5 +1,7 @@
 """All documents of a batch into words: the compiled loop around the chunk table, and the second pass of exceptions."""
 
+# ruff: noqa: PLR1714 -- comparisons compile to a few instructions, a set of constants does not
+
 from __future__ import annotations
 
 import numpy as np
@@ -20,7 +22,7 @@ _BREAK = 1 << 20
 """In a token's ``links`` entry: what stands before it is not exactly one space, so no exception reaches across."""
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def space_length(data, i, end):  # type: ignore[no-untyped-def]
     """Bytes of the whitespace character at ``i`` (the set of ``str.isspace``), 0 if there is none."""
     c = data[i]
@@ -44,7 +46,7 @@ def space_length(data, i, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def chunk_end(data, i, end):  # type: ignore[no-untyped-def]
     """First whitespace at or after ``i``, or ``end``."""
     while i < end:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.kernels.words_batch import add_answer
 from curate.kernels.words_rules import EnglishRules, code_point_classes, english_rules
-from curate.kernels.words_load import describe_all, fill_lexicon
+from curate.kernels.words_table import fill
 
 STOP_WORDS_MOST = 255
 
@@ -29,7 +30,7 @@ def lexicon(payloads: dict[str, int]) -> Array:
     """A filled table: text → payload (see ``words_table``); at most half full."""
     table = np.zeros((max(16, 1 << (2 * len(payloads)).bit_length()), 4), np.uint64)
     data, offsets = join(list(payloads))
-    fill_lexicon(data, offsets, np.array(list(payloads.values()), np.uint64), table)
+    fill(data, offsets, np.array(list(payloads.values()), np.uint64), table)
     return table
 
 
@@ -87,11 +88,21 @@ def english_tables(stop_words: tuple[str, ...]) -> tuple[tuple[Any, ...], tuple[
     units = [[ord(ch) for ch in unit] for unit in rules.units]
     unit_starts = np.zeros(len(units) + 1, np.int64)
     np.cumsum([len(unit) for unit in units], out=unit_starts[1:])
-    data, offsets = join([token for tokens in rules.exceptions.values() for token in tokens])
     starts = np.zeros(len(rules.exceptions) + 1, np.int64)
     np.cumsum([len(tokens) for tokens in rules.exceptions.values()], out=starts[1:])
-    tokens_out = np.empty((len(offsets) - 1, 3), np.uint64)
-    describe_all(data, offsets, starts, pages, index, table, tokens_out)
     flat = np.array([point for unit in units for point in unit], np.int64)
-    compiled = (pages, index, flat, unit_starts, table, rules.longest_exception, starts, tokens_out)
+    rows = np.empty((starts[-1], 3), np.uint64)
+    compiled = (pages, index, flat, unit_starts, table, rules.longest_exception, starts, rows)
+    _exception_rows(rules, compiled)
     return compiled, _trie(rules, symbols)
+
+
+def _exception_rows(rules: EnglishRules, compiled: tuple[Any, ...]) -> None:
+    """Fills the token rows of all exceptions, spans relative to the exception's own start."""
+    data, offsets = join(list(rules.exceptions))
+    scratch, state = np.empty((3, 256), np.int64), np.zeros(8, np.int64)
+    table = np.zeros((1 << (2 * len(offsets)).bit_length(), 4), np.uint64)
+    for number, tokens in enumerate(rules.exceptions.values()):
+        ends = np.cumsum([len(token) for token in tokens])
+        first, last = int(offsets[number]), int(offsets[number + 1])
+        add_answer(data, first, last, ends, state, table, compiled[7], scratch, compiled)

@@ -8,6 +8,8 @@ A token is a row of three uint64: byte span in its chunk (start, end << 32); cod
 place in the second pass's alphabet << 48; polynomial hash of its bytes.
 """
 
+# ruff: noqa: PLR1714, SIM109 -- comparisons compile to a few instructions, a set or tuple of constants does not
+
 from __future__ import annotations
 
 from numba import int64, njit, uint64
@@ -40,7 +42,7 @@ _DOT, _PLUS, _MINUS, _ZERO, _NINE, _QUOTE, _CURLY = 46, 43, 45, 48, 57, 39, 0x20
 _ELLIPSIS, _DEGREE, _DOLLAR, _EN_DASH, _EM_DASH, _TILDE = 0x2026, 0xB0, 36, 0x2013, 0x2014, 126
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def bits_of(pages, index, c):  # type: ignore[no-untyped-def]
     """Class bits of a code point."""
     return int64(pages[index[c >> 8], c & 255])
@@ -72,7 +74,7 @@ def decode(data, start, end, points, places):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def is_digit(c):  # type: ignore[no-untyped-def]
     """ASCII digits only, like the rules' ``[0-9]``."""
     return _ZERO <= c <= _NINE
@@ -103,9 +105,9 @@ def _after_digit(points, low, high, pages, index, units, unit_starts):  # type: 
     """Longest currency sign or unit at the end with an ASCII digit before it."""
     best = int64(0)
     last = int64(points[high - 1])
-    if high - low >= 2 and is_digit(points[high - 2]):
-        if last == _PLUS or bits_of(pages, index, last) & CURRENCY:
-            best = int64(1)
+    sign = last == _PLUS or bits_of(pages, index, last) & CURRENCY
+    if sign and high - low >= 2 and is_digit(points[high - 2]):
+        best = int64(1)
     if last == _DOLLAR:
         before = int64(points[high - 2]) if high - low >= 3 else int64(0)
         if (before == 65 or before == 67) and is_digit(points[high - 3]):
@@ -159,13 +161,10 @@ def suffix_length(points, low, high, pages, index, units, unit_starts):  # type:
     best = int64(1) if bits_of(pages, index, last) & SUFFIX else int64(0)
     if high - low >= 2:
         before = int64(points[high - 2])
-        if (last == 115 or last == 83) and (before == _QUOTE or before == _CURLY):
+        possessive = (last == 115 or last == 83) and (before == _QUOTE or before == _CURLY)
+        if possessive or (last == _ELLIPSIS and before == _ELLIPSIS):
             best = int64(2)
-        elif last == _ELLIPSIS and before == _ELLIPSIS:
-            best = int64(2)
-        after_digit = _after_digit(points, low, high, pages, index, units, unit_starts)
-        if after_digit > best:
-            best = after_digit
+        best = max(best, _after_digit(points, low, high, pages, index, units, unit_starts))
     return best
 
 
@@ -216,9 +215,8 @@ def may_be_url(points, low, high, pages, index):  # type: ignore[no-untyped-def]
             continue
         if is_digit(points[i + 1]):
             dots += 1
-        elif i + 2 < high and bits_of(pages, index, int64(points[i + 1])) & LOWER:
-            if bits_of(pages, index, int64(points[i + 2])) & LOWER:
-                return True
+        elif i + 2 < high and bits_of(pages, index, points[i + 1]) & bits_of(pages, index, points[i + 2]) & LOWER:
+            return True
     return dots >= 3
 
 

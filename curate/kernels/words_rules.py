@@ -26,11 +26,6 @@ _TAIL = 24
 five code points and looks two further back."""
 
 
-def split_spans(text: str) -> list[str]:
-    """Whitespace-free chunks of ``text``, whitespace as ``str.isspace`` has it."""
-    return text.split()
-
-
 @dataclass(frozen=True)
 class EnglishRules:
     """The parsed data; see ``english_rules``."""
@@ -182,10 +177,8 @@ def english_rules() -> EnglishRules:
 # Bits of a code point's class, in the order of "bits" in english_words.json (a test holds them equal).
 PREFIX, SUFFIX, LETTER, LOWER, UPPER, DOT_LEFT, DOT_RIGHT, DOT_SUFFIX = (1 << i for i in range(8))
 INFIX, CURRENCY, IS_ALPHA, SYMBOL, WORD, PUNCT, SENTENCE_END = (1 << i for i in range(8, 15))
-BIT_NAMES = (
-    "prefix suffix alpha lower upper dot_left dot_right dot_suffix "
-    "infix currency is_alpha symbol word punct sentence_end"
-).split()
+BIT_NAMES = ["prefix", "suffix", "alpha", "lower", "upper", "dot_left", "dot_right", "dot_suffix", "infix", "currency"]
+BIT_NAMES += ["is_alpha", "symbol", "word", "punct", "sentence_end"]
 
 
 @cache

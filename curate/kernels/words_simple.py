@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64, njit, uint64
+from numba import int64, njit
 
 from curate.kernels.words_data import lexicon
 from curate.kernels.words_english import bits_of, decode, describe
@@ -19,13 +19,13 @@ def simple_tables(stop_words: tuple[str, ...]) -> tuple[Any, Any, Any]:
     return pages, index, lexicon(numbers)
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _width(data, i):  # type: ignore[no-untyped-def]
     c = data[i]
     return 1 if c < 0x80 else 2 if c < 0xE0 else 3 if c < 0xF0 else 4
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _point(data, i):  # type: ignore[no-untyped-def]
     c = int64(data[i])
     if c < 0x80:
