@@ -67,7 +67,7 @@ class UrlFilter(Stage):
 
     def assets(self, base: Path) -> Mapping[str, Path]:
         """All list files."""
-        from curate.stages.url_lists import BUNDLED, datatrove_files
+        from curate.stages.url_assets import BUNDLED, datatrove_files
 
         found: dict[str, Path] = {"default": BUNDLED} if "default" in self.config.lists else {}
         if "datatrove" in self.config.lists:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,9 @@ from curate.kernels.urls import (
     HashList,
     hash_lines,
 )
+from curate.stages.url_assets import BUNDLED, DATATROVE_TAR, datatrove_assets
 
-BUNDLED = Path(__file__).parent / "assets" / "url_default.txt"
 _SECTIONS = {"extensions": EXTENSIONS, "words": WORDS, "hosts": HOSTS, "urls": URLS}
-_TAR = "url_filterblacklistsv0_3_0.tar.gz"
 _DATATROVE = {"banned_words.txt": WORDS, "soft_banned_words.txt": SOFT_WORDS, "banned_subwords.txt": SUBWORDS}
 _MEMBERS = {"domains": HOSTS, "urls": URLS}
 #: largest list file, decompressed
@@ -72,7 +70,7 @@ class Lists:
         folder = datatrove_assets()
         for file, kind in _DATATROVE.items():
             self.add(kind, _alphanumeric((folder / file).read_bytes()), "datatrove")
-        with tarfile.open(folder / _TAR, "r:gz") as archive:
+        with tarfile.open(folder / DATATROVE_TAR, "r:gz") as archive:
             for member in archive:
                 opened = archive.extractfile(member) if member.name in _MEMBERS else None
                 if opened is not None:
@@ -88,21 +86,6 @@ class Lists:
         except (OSError, EOFError, zlib.error) as error:
             raise ConfigError(f"stages.url_filter: list {path} cannot be read ({type(error).__name__})") from None
         self.add(kind, content, path.name)
-
-
-def datatrove_assets() -> Path:
-    """The folder of datatrove's lists; ConfigError if it is not installed or has them no longer."""
-    spec = find_spec("datatrove")
-    folder = Path(spec.origin).parent / "assets" if spec is not None and spec.origin else None
-    if folder is None or not (folder / _TAR).is_file():
-        raise ConfigError("stages.url_filter.lists: the installed datatrove has no URL lists; take datatrove 0.10.1")
-    return folder
-
-
-def datatrove_files() -> dict[str, Path]:
-    """The files whose content decides what the datatrove lists block."""
-    folder = datatrove_assets()
-    return {f"datatrove/{name}": folder / name for name in (_TAR, *_DATATROVE)}
 
 
 def _gunzip(path: Path) -> bytes:
