@@ -59,6 +59,12 @@ class QualityRulesConfig(StageConfig):
     line_punct_exclude_zero: bool = Field(
         False, description="a page where no line at all ends in punctuation passes that rule of fineweb"
     )
+    statistics: str = Field("text_stats", description="prefix of the columns that the presets compare")
+    prefix: str = Field(
+        "quality_rules",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="what column names start with, if the stage runs twice",
+    )
     action: Literal["drop", "label"] = Field("drop", description="drop documents that fail, or only label them")
 
     @field_validator("presets")
@@ -87,7 +93,9 @@ class QualityRules(Stage):
 
     Values come from the columns of ``text_stats`` (and any other stage, for rules of your own), so that a changed
     threshold needs no text. The preset ``c4`` holds C4's rules for pages; those for lines are ``line_cleaning``, which
-    must run before ``text_stats`` for C4's verdict.
+    must run before ``text_stats`` for C4's verdict. FineWeb itself judges Gopher's values on the text before, and C4's
+    and its own on the text after cleaning: two pairs of ``text_stats`` and ``quality_rules`` around ``line_cleaning``,
+    the first with a ``prefix`` of its own, which the rules name in ``statistics``.
     """
 
     name = "quality_rules"
@@ -114,19 +122,31 @@ class QualityRules(Stage):
         settings: Any = self.config
         spare = {"min_line_punct_ratio"} if settings.line_punct_exclude_zero else set()
         return tuple(
-            Rule(r.name, r.column, r.reason, r.doc, r.low, r.high, r.datatrove, spare_zero=r.name in spare)
+            Rule(
+                r.name,
+                r.column.replace("text_stats", settings.statistics, 1),
+                r.reason,
+                r.doc,
+                r.low,
+                r.high,
+                r.datatrove,
+                spare_zero=r.name in spare,
+            )
             for r in PRESETS[name]
         )
 
     def adds(self) -> pa.Schema:
         """One flag per preset, and the first reason."""
+        settings: Any = self.config
         flags = [
-            column(f"quality_rules_{name}", pa.bool_(),
+            column(f"{settings.prefix}_{name}", pa.bool_(),
                    "passes all of the config's own rules" if name == _OWN else f"passes all rules of the preset {name}",
                    nullable=False)
             for name in self._rules
         ]  # fmt: skip
-        reason = column("quality_rules_reason", pa.string(), "code of the first rule that fails; null if none does")
+        reason = column(
+            f"{settings.prefix}_reason", pa.string(), "code of the first rule that fails; null if none does"
+        )
         return pa.schema([*flags, reason])
 
     def process(self, batch: Batch) -> Batch:

@@ -41,6 +41,9 @@ class TextStatsConfig(StageConfig):
         default_factory=dict, description="language → stop words instead of those that come with the rules"
     )
     short_line_chars: int = Field(30, ge=0, description="longest line that counts as short, in characters")
+    prefix: str = Field(
+        "text_stats", pattern=r"^[a-z][a-z0-9_]*$", description="what column names start with, if the stage runs twice"
+    )
 
 
 class TextStats(Stage):
@@ -69,7 +72,7 @@ class TextStats(Stage):
 
     def adds(self) -> pa.Schema:
         """The statistics of the chosen groups."""
-        return pa.schema([s.field() for s in STATISTICS if self._groups & s.groups])
+        return pa.schema([s.field(self._settings.prefix) for s in STATISTICS if self._groups & s.groups])
 
     def open(self, context: Context) -> None:
         """Loads the compiled kernels and the rules of the words."""
@@ -94,7 +97,8 @@ class TextStats(Stage):
                     continue
                 values.setdefault(name, np.full(len(batch), np.nan))[rows] = found
         _ratios(values)
-        return batch.with_columns({field: _column(field, values) for field in self.adds()})
+        skip = len(self._settings.prefix) + 1
+        return batch.with_columns({field: _column(field.type, values, field.name[skip:]) for field in self.adds()})
 
     @property
     def _settings(self) -> Any:
@@ -190,15 +194,14 @@ def _ratios(values: Values) -> None:
             values[statistic.name] = values.get(statistic.source, none)
 
 
-def _column(field: pa.Field, values: Values) -> pa.Array:
+def _column(type_: pa.DataType, values: Values, name: str) -> pa.Array:
     """One statistic as a column of its type; NaN becomes null."""
-    name = field.name.removeprefix("text_stats_")
     value = values.get(name)
     if value is None:
         value = np.full(len(values["chars"]), np.nan)
     null = np.isnan(value)
-    if pa.types.is_floating(field.type):
-        return pa.array(value.astype(np.float64), field.type, mask=null)
+    if pa.types.is_floating(type_):
+        return pa.array(value.astype(np.float64), type_, mask=null)
     whole = np.where(null, 0, value)
-    kind: Any = np.bool_ if pa.types.is_boolean(field.type) else np.int64
-    return pa.array(whole.astype(kind), mask=null).cast(field.type)
+    kind: Any = np.bool_ if pa.types.is_boolean(type_) else np.int64
+    return pa.array(whole.astype(kind), mask=null).cast(type_)

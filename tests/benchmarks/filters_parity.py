@@ -3,9 +3,10 @@
     CURATE_PEERS_PYTHON=… python tests/benchmarks/filters_parity.py docs.parquet [--column text] [--limit N]
 
 Each filter gets the original text, as if it stood alone; C4 is run as it stands and as FineWeb sets it (no rule on
-terminal punctuation). Ours: ``text_stats`` and ``quality_rules``; for C4 ``line_cleaning`` before them. Prints JSON
-lines: per filter the documents that agree, every disagreement with its explanation, every value that differs, CPU
-seconds (user + system of the process that works) and ratios. Ends with 1 if a disagreement is not explained.
+terminal punctuation). ``chain`` is FineWeb's: repetition, quality, C4, and its own rules on the text that C4 left.
+Ours: ``text_stats`` and ``quality_rules``, for C4 after ``line_cleaning``. Prints JSON lines: per filter the documents
+that agree, every disagreement with its explanation, every value that differs, CPU seconds (user + system of the process
+that works) and ratios. Ends with 1 if a disagreement is not explained.
 
 cold: no word table. steady: second half of the texts after the first half. warm: all texts a second time. Compiled
 kernels come from their cache, spaCy is loaded: start-up is not counted on either side.
@@ -26,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-FILTERS = ("gopher_quality", "gopher_repetition", "c4", "c4_fineweb", "fineweb")
+FILTERS = ("gopher_quality", "gopher_repetition", "c4", "c4_fineweb", "fineweb", "chain")
+REWRITING = ("c4", "c4_fineweb", "chain")
 BATCH = 1024
 
 
@@ -156,7 +158,15 @@ def peer_main(source: str, target: str, timed: int) -> None:
                 document = Document(text=text, id="")
                 found = one.filter(document)
                 row[name] = None if found is True else found[1]
-                row[f"{name}_text"] = document.text if found is True and name.startswith("c4") else None
+                row[f"{name}_text"] = document.text if found is True and name in REWRITING else None
+            row["chain"], row["chain_text"] = (
+                row["gopher_repetition"] or row["gopher_quality"] or row["c4_fineweb"],
+                None,
+            )
+            if row["chain"] is None:
+                found = usual["fineweb"].filter(Document(text=row["c4_fineweb_text"], id=""))
+                row["chain"] = None if found is True else found[1]
+                row["chain_text"] = row["c4_fineweb_text"] if found is True else None
             out.write(json.dumps(row) + "\n")
         out.write(json.dumps(seconds) + "\n")
 
@@ -190,6 +200,17 @@ def own_stages(timed: bool = False) -> dict[str, list[Any]]:
             **{name: [stats(name), rules(name)] for name in gopher_fineweb},
             "c4": [LineCleaning(LineCleaningConfig()), *c4],
             "c4_fineweb": [LineCleaning(_fineweb_cleaning()), stats("c4"), rules("c4")],
+            "chain": [
+                TextStats(TextStatsConfig(groups=("gopher_repetition", "gopher_quality"), prefix="raw")),
+                QualityRules(
+                    QualityRulesConfig(
+                        presets=("gopher_repetition", "gopher_quality"), statistics="raw", prefix="raw_rules"
+                    )
+                ),
+                LineCleaning(_fineweb_cleaning()),
+                stats("c4", "fineweb"),
+                rules("c4", "fineweb"),
+            ],
         }
     for chain in chains.values():
         for stage in chain:
@@ -222,7 +243,7 @@ def own_verdicts(name: str, chain: list[Any], texts: list[str]) -> tuple[list[st
     """Per text datatrove's name of our reason, and the text that is left (C4 only)."""
     from curate.stages.rules.presets import PRESETS
 
-    names = {rule.reason: rule.datatrove for rule in PRESETS["c4" if name.startswith("c4") else name]}
+    names = {rule.reason: rule.datatrove for preset in PRESETS.values() for rule in preset}
     names["line_cleaning_empty"] = "too_few_sentences"
     reasons: list[str | None] = [None] * len(texts)
     left: list[str | None] = [None] * len(texts)
@@ -230,7 +251,7 @@ def own_verdicts(name: str, chain: list[Any], texts: list[str]) -> tuple[list[st
         kept = (rows[c].to_pylist() for c in ("row", "quality_rules_reason", "text"))
         for at, reason, text in zip(*kept, strict=True):
             reasons[at] = None if reason is None else names[reason]
-            left[at] = text if reason is None and name.startswith("c4") else None
+            left[at] = text if reason is None and name in REWRITING else None
         for drop in fates.drops:
             for at, reason in zip(drop.rows["row"].to_pylist(), drop.reason.to_pylist(), strict=True):
                 reasons[at] = names[reason]
@@ -260,7 +281,8 @@ def explain(name: str, text: str, ours: str | None, theirs: str | None, rewritte
     """Why the two sides differ; empty if no known reason holds."""
     if "IS_ALPHA" in text:
         return "spaCy takes the word IS_ALPHA for an internal symbol; datatrove drops it or not, by what it saw before"
-    if name.startswith("c4") and theirs is None and rewritten == "" and ours == "too_few_sentences":
+    emptied = rewritten == "" or (name == "chain" and theirs == "empty")
+    if name in REWRITING and emptied and ours == "too_few_sentences":
         return "C4 keeps a page whose lines were nothing but citations, as an empty text; we drop it as empty"
     return ""
 

@@ -15,7 +15,7 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 
 @dataclass(frozen=True)
 class Statistic:
-    """One label column ``text_stats_<name>``.
+    """One label column, ``text_stats_<name>`` unless the config names another prefix.
 
     Attributes:
         groups: presets that need it.
@@ -32,9 +32,9 @@ class Statistic:
     ratio: tuple[str, str] | None = None
     source: str = ""
 
-    def field(self) -> pa.Field:
+    def field(self, prefix: str) -> pa.Field:
         """The documented column."""
-        return column(f"text_stats_{self.name}", self.type, self.doc, unit=self.unit, range_=self.range)
+        return column(f"{prefix}_{self.name}", self.type, self.doc, unit=self.unit, range_=self.range)
 
 
 _QUALITY, _REPETITION, _C4, _FINEWEB = (frozenset({g}) for g in GROUPS)

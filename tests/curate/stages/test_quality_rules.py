@@ -176,6 +176,19 @@ def test_own_rules_run_after_the_presets_over_any_column() -> None:
     ]  # fmt: skip
 
 
+def test_stage_may_run_twice_under_another_prefix() -> None:
+    text = "One line. #"
+    first = TextStats(TextStatsConfig(groups=["gopher_quality"], prefix="raw"))
+    first.open(Context())
+    batch = first.process(Batch(pa.record_batch({"text": pa.array([text])})))
+    stage = rules(presets=["gopher_quality"], statistics="raw", prefix="raw_rules", action="label")
+    assert set(stage.requires) <= set(batch.schema.names)
+    assert not [name for name in stage.requires if not name.startswith("raw_")]
+    rows = stage.process(batch).rows
+    assert rows["raw_rules_reason"].to_pylist() == ["gopher_too_few_words"]
+    assert rows["raw_rules_gopher_quality"].to_pylist() == [False]
+
+
 def test_no_line_with_punctuation_can_be_spared() -> None:
     batch = table(line_punct_ratio=[0.0, 0.05])
     assert labels(batch) == ["fineweb_few_lines_end_a_sentence"] * 2
