@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from curate.stages.base import Stage
     from pipelines.config import Config
 
+
 def input_columns(config: Config) -> list[str]:
     """Names of the columns that the config's input gives."""
     from curate.sources import source_class
@@ -46,13 +47,16 @@ def check_chain(config: Config) -> list[ConfigIssue]:
 
     issues: list[ConfigIssue] = []
     columns = input_columns(config)
+    taken: dict[str, str] = {}
     for i, stage in _made(config, issues):
         at = ("stages", i, stage.name)
-        for needed in stage.requires:
-            if needed not in columns:
-                message = f"`{stage.name}` needs the column `{needed}`, which nothing before it gives"
-                issues.append(locate(config, at, "missing_column", message, _who_adds(needed, stage.name, config)))
+        missing = [needed for needed in stage.requires if needed not in columns]
+        if missing:
+            message = f"`{stage.name}` needs {_listed(missing)}, which nothing before it gives"
+            hint = _who_adds(missing[0], stage.name, config, taken)
+            issues.append(locate(config, at, "missing_column", message, hint))
         removed = set(stage.removes())
+        taken.update(dict.fromkeys(removed & set(columns), stage.name))
         for added in stage.adds().names:
             if added in columns and added not in removed and added != TEXT.name:
                 message = f"`{stage.name}` adds the column `{added}`, which is there already"
@@ -75,11 +79,21 @@ def columns_after_stages(config: Config) -> list[str]:
     return columns
 
 
-def _who_adds(column: str, before: str, config: Config) -> str:
-    """Which stage would bring ``column``."""
+def _listed(names: list[str]) -> str:
+    """The column `a`, or the columns `a`, `b` and 3 more."""
+    if len(names) == 1:
+        return f"the column `{names[0]}`"
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return f"the columns {shown}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _who_adds(column: str, before: str, config: Config, taken: dict[str, str]) -> str:
+    """Which stage would bring ``column``, or which one took it away."""
     from curate.stages import STAGES, stage_class
     from pipelines.catalogue import example
 
+    if column in taken:
+        return f"an earlier {taken[column]} takes `{column}` away"
     if column == HTML.name:
         return f"{config.input.kind} input has no pages; leave {before} out"
     for name in STAGES:

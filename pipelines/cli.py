@@ -176,7 +176,7 @@ def schema(
     json: Json = False,
 ) -> None:
     """List the columns: type, unit, range, meaning. Example: curate schema configs/quickstart.yaml."""
-    call("schema", json or config_schema, config=config, overrides=set_ or [], config_schema=config_schema)
+    call("schema", json, config=config, overrides=set_ or [], config_schema=config_schema)
 
 
 @app.command()

@@ -146,7 +146,7 @@ def known_sections() -> tuple[str, ...]:
 
 def locate(config: Config, path: Path_, code: str, message: str, hint: str = "") -> ConfigIssue:
     """An issue about ``path`` of a loaded config, with its place in the file if it has one."""
-    return config._layer.issue(code, message, path, hint=hint)
+    return config._layer.issue(code, message, path, hint=hint, key=True)
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

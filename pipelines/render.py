@@ -99,7 +99,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int |
     widths = [max(cell_width(h), *(cell_width(r[i]) for r in cells), 0) for i, h in enumerate(headers)]
     width = width if width is not None else terminal_width()
     room = width - sum(widths[:-1]) - 2 * (len(widths) - 1)
-    widths[-1] = max(12, min(widths[-1], room))
+    widths[-1] = min(widths[-1], max(12, room))
     out = []
     for line in [list(headers), *cells]:
         parts = [_pad(shorten(text, w), w, right[i]) for i, (text, w) in enumerate(zip(line, widths, strict=True))]

@@ -20,6 +20,21 @@ class ReadOptions(BaseModel):
     Limits are hit per record and cost that record only; each hit is an error ``limit.*`` in the ledger.
 
     Attributes:
+        text_column: field of JSONL and Parquet inputs that holds the text.
+        id_column: field that holds the input's own id; it becomes ``source_id``. None: there is none.
+        url_column: field that holds the address; None: there is none.
+        batch_documents: documents per batch at most; the output does not depend on it.
+        batch_mb: text or pages per batch at most, in MiB; the output does not depend on it.
+        record_mb: longest record of an archive as stored, in MiB.
+        header_kb: longest header block of a record, in KiB.
+        decoded_mb: longest body after content decoding, in MiB.
+        decoded_ratio: most bytes that one stored byte of a body may become.
+        line_mb: longest line of JSONL, in MiB.
+        text_mb: longest text of a WET, JSONL or Parquet document, in MiB of UTF-8.
+        json_depth: deepest nesting of a line of JSONL.
+        zstd_window_mb: largest window a zstd frame may ask for, in MiB.
+        verify_digests: compare the digests that archive records carry; a difference is a warning in the ledger.
+        follow_symlinks: follow links to folders, and links that lead out of the input folder.
         carry: other fields of JSONL and Parquet inputs that become columns of their own: name → type. What is not
             named here stays in the column ``extra``.
         date_column: field of JSONL and Parquet inputs that becomes ``date``; None leaves it in ``extra``.

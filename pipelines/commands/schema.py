@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def main(config: Path | None, overrides: Sequence[str], config_schema: bool) -> 
         from pipelines.config_schema import config_json_schema
 
         schema = config_json_schema()
-        return Answer(schema, lambda: "")
+        return Answer({"config": schema}, lambda: json.dumps(schema, indent=1, ensure_ascii=False))
     from pipelines.columns import all_columns, config_columns
 
     if config is None:
