@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, BinaryIO, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -13,10 +14,11 @@ from curate.documents import IDENTITY, Batch, document_id
 from curate.errors import InputError
 from curate.sources.base import Source
 from curate.sources.dialects import ArcDialect, WarcDialect
+from curate.sources.frames import Frame
 from curate.sources.framing import Container, container_of
 from curate.sources.http import BodyError
 from curate.sources.payload import CONTENT, Dropped
-from curate.sources.records import Frame, Framer
+from curate.sources.records import Framer
 
 #: remarks of which each file gets one entry with a count, because one crawl can make every record odd in the same way
 _COUNTED = {
@@ -25,6 +27,8 @@ _COUNTED = {
     "http.header": "responses have no complete HTTP header",
     "warc.line-ends": "records have line feeds instead of CRLF in the header",
 }
+#: a string column holds less than 2 GiB
+_LARGEST_BATCH_MB = 1024
 _REASONS = {
     "http_status": "the response's status is not 2xx; value: the status",
     "mime": "the record is not HTML; detail: what it is",
@@ -57,7 +61,7 @@ class ArchiveSource(Source):
             self.options.record_mb << 20,
             self.options.header_kb << 10,
         )
-        limit, weight = self.options.batch_mb << 20, 0
+        limit, weight = min(self.options.batch_mb, _LARGEST_BATCH_MB) << 20, 0
         for frame in framer.frames():
             weight += self._take(frame, framer)
             if self._count >= self.options.batch_documents or weight >= limit:
@@ -157,7 +161,7 @@ class ArchiveSource(Source):
             values = self._rows[name]
             if values and isinstance(values[0], bytes):
                 # Checked UTF-8 already: no second pass over it, and no Python strings.
-                arrays.append(pa.array(values, pa.binary()).view(type_))
+                arrays.append(_strings(values))
             else:
                 arrays.append(pa.array(values, type_))
         rows = pa.RecordBatch.from_arrays(arrays, schema=self._fields)
@@ -197,6 +201,15 @@ class ArchiveSource(Source):
             and (named_gz or not self.entry.source.endswith((".lz4", ".zst")))
         ):
             self.remark(0, 0, "input.name-mismatch", "the file's compression is not what its name says")
+
+
+def _strings(values: list[bytes]) -> pa.Array:
+    """A string column of values that are valid UTF-8, with one copy."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    return pa.Array.from_buffers(
+        pa.string(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+    )
 
 
 def is_content(frame: Frame) -> bool:

@@ -6,14 +6,18 @@ from __future__ import annotations
 _ENCODINGS = {
     "utf-8": ("utf-8", "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8"),
     "ibm866": ("cp866", "866 cp866 csibm866 ibm866"),
-    "iso-8859-2": ("iso8859-2", "csisolatin2 iso-8859-2 iso-ir-101 iso8859-2 iso88592 iso_8859-2 iso_8859-2:1987 l2 latin2"),
-    "iso-8859-3": ("iso8859-3", "csisolatin3 iso-8859-3 iso-ir-109 iso8859-3 iso88593 iso_8859-3 iso_8859-3:1988 l3 latin3"),
-    "iso-8859-4": ("iso8859-4", "csisolatin4 iso-8859-4 iso-ir-110 iso8859-4 iso88594 iso_8859-4 iso_8859-4:1988 l4 latin4"),
+    "iso-8859-2": ("iso8859-2", "csisolatin2 iso-8859-2 iso-ir-101 iso8859-2 iso88592 iso_8859-2 "
+                                "iso_8859-2:1987 l2 latin2"),
+    "iso-8859-3": ("iso8859-3", "csisolatin3 iso-8859-3 iso-ir-109 iso8859-3 iso88593 iso_8859-3 "
+                                "iso_8859-3:1988 l3 latin3"),
+    "iso-8859-4": ("iso8859-4", "csisolatin4 iso-8859-4 iso-ir-110 iso8859-4 iso88594 iso_8859-4 "
+                                "iso_8859-4:1988 l4 latin4"),
     "iso-8859-5": ("iso8859-5", "csisolatincyrillic cyrillic iso-8859-5 iso-ir-144 iso8859-5 iso88595 iso_8859-5 "
                                 "iso_8859-5:1988"),
     "iso-8859-6": ("iso8859-6", "arabic asmo-708 csiso88596e csiso88596i csisolatinarabic ecma-114 iso-8859-6 "
                                 "iso-8859-6-e iso-8859-6-i iso-ir-127 iso8859-6 iso88596 iso_8859-6 iso_8859-6:1987"),
-    "iso-8859-7": ("iso8859-7", "csisolatingreek ecma-118 elot_928 greek greek8 iso-8859-7 iso-ir-126 iso8859-7 iso88597 "
+    "iso-8859-7": ("iso8859-7", "csisolatingreek ecma-118 elot_928 greek greek8 iso-8859-7 iso-ir-126 iso8859-7 "
+                                "iso88597 "
                                 "iso_8859-7 iso_8859-7:1987 sun_eu_greek"),
     "iso-8859-8": ("iso8859-8", "csiso88598e csiso88598i csisolatinhebrew hebrew iso-8859-8 iso-8859-8-e iso-8859-8-i "
                                 "iso-ir-138 iso8859-8 iso88598 iso_8859-8 iso_8859-8:1988 logical visual"),
@@ -53,7 +57,7 @@ _BY_LABEL = {label: name for name, (_, labels) in _ENCODINGS.items() for label i
 
 
 def encoding_of(label: bytes) -> str | None:
-    """The encoding that a label names, in the standard's lower-case spelling; None if the standard has no such label."""
+    """The encoding that a label names, in the standard's lower-case spelling; None if it has no such label."""
     if len(label) > 64:
         return None
     return _BY_LABEL.get(label.strip(b" \t\r\n\f\"'").lower().decode("latin-1"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from curate.sources.frames import Head
 from curate.sources.http import head_end
-from curate.sources.records import Head
 
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:[ \t]*([^\r\n]*)\r*$", re.M)
 _DIGITS = re.compile(rb"[0-9]{1,19}\Z")

@@ -27,7 +27,7 @@ LZ4_MAGIC = b"\x04\x22\x4d\x18"
 _LZ4_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 
 
-class Damage(Exception):  # noqa: N818 — a signal inside the reader, not an error that a user sees
+class Damage(Exception):
     """The current member cannot be read on; ``code`` and ``detail`` go to the ledger."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -113,13 +113,13 @@ class Plain(Container):
 
     has_members = False
 
-    def open(self) -> bool:  # noqa: D102
+    def open(self) -> bool:
         if self.position:
             return False
         self.ended = False
         return bool(self.feed.data or self.feed.more(0))
 
-    def step(self, want: int = STEP) -> bytes:  # noqa: D102
+    def step(self, want: int = STEP) -> bytes:
         data = b""
         self.before = self.position
         if self.position < self.feed.end or self.feed.more(self.position):
@@ -129,7 +129,7 @@ class Plain(Container):
         self.ended = not data
         return data
 
-    def resync(self, begins: Callable[[bytes], bool]) -> int:  # noqa: D102
+    def resync(self, begins: Callable[[bytes], bool]) -> int:
         while self.feed.more(self.feed.end):
             pass
         self.ended, self.position = True, self.feed.end
@@ -154,7 +154,7 @@ class _Members(Container):
     def _starts(self, head: bytes) -> bool:
         return head.startswith(self.magic)
 
-    def open(self) -> bool:  # noqa: D102
+    def open(self) -> bool:
         self.member = self.before = self.keep = self.position
         head = self.feed.ensure(self.position, 4, self.position)
         if not head:
@@ -179,7 +179,7 @@ class _Members(Container):
             self.keep = at
             raise Damage("input.padding", f"{at - self.position} zero bytes")
 
-    def step(self, want: int = STEP) -> bytes:  # noqa: D102
+    def step(self, want: int = STEP) -> bytes:
         if self._damage is not None:
             raise self._damage
         pieces: list[bytes] = []
@@ -223,7 +223,7 @@ class _Members(Container):
     def _unconsumed(self, inflater: Any, given: bytes) -> bytes:
         raise NotImplementedError
 
-    def resync(self, begins: Callable[[bytes], bool]) -> int:  # noqa: D102
+    def resync(self, begins: Callable[[bytes], bool]) -> int:
         feed = self.feed
         at = max(self.member + 1, self.keep, feed.start)
         while True:
@@ -266,7 +266,7 @@ class GzipMembers(_Members):
         rest: bytes = inflater.unconsumed_tail
         return rest
 
-    def open(self) -> bool:  # noqa: D102
+    def open(self) -> bool:
         try:
             return super().open()
         except Damage:
@@ -284,7 +284,7 @@ class Lz4Frames(_Members):
     broken = (RuntimeError,)
 
     def _new(self) -> Any:
-        from lz4.frame import LZ4FrameDecompressor
+        from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 
         return LZ4FrameDecompressor()
 
@@ -325,10 +325,10 @@ def container_of(file: BinaryIO) -> Container:
     if head.startswith(GZIP_MAGIC):
         return GzipMembers(feed)
     if head.startswith(LZ4_MAGIC) or _LZ4_SKIPPABLE.match(head):
-        import lz4.frame  # noqa: F401 — missing package must be noticed before any byte is judged damaged
+        import lz4.frame  # type: ignore[import-untyped]  # noqa: F401 — a missing package must be noticed before any byte is judged damaged
 
         return Lz4Frames(feed)
-    if head and not head.isascii() or b"\0" in head:
+    if (head and not head.isascii()) or b"\0" in head:
         # First member damaged? Text never looks like this, so a gzip header further on decides.
         window = feed.ensure(0, CHUNK, 0)
         if GZIP_MAGIC in window and b"WARC/1" not in window:

@@ -270,7 +270,8 @@ def _inflate(data: bytes, wbits: int, cut: bool) -> Iterator[bytes]:
 
 def _gunzip(data: bytes, cap: int, window_mb: int, cut: bool) -> bytes | None:
     if not data.startswith(GZIP_MAGIC):
-        return _plain_or_raise(data, "gzip")
+        _expect_text(data, "gzip")
+        return None
     try:
         return _bounded(_inflate(data, 31, cut), cap)
     except zlib.error:
@@ -286,7 +287,8 @@ def _undeflate(data: bytes, cap: int, window_mb: int, cut: bool) -> bytes | None
         except (zlib.error, BodyError) as error:
             if isinstance(error, BodyError) and error.code.startswith("limit."):
                 raise
-    return _plain_or_raise(data, "deflate")
+    _expect_text(data, "deflate")
+    return None
 
 
 def _unbrotli(data: bytes, cap: int, window_mb: int, cut: bool) -> bytes | None:
@@ -305,9 +307,11 @@ def _unbrotli(data: bytes, cap: int, window_mb: int, cut: bool) -> bytes | None:
     try:
         plain = _bounded(pieces(), cap)
     except brotli.error:
-        return _plain_or_raise(data, "brotli")
+        _expect_text(data, "brotli")
+        return None
     if not decoder.is_finished() and not cut:
-        return _plain_or_raise(data, "brotli")
+        _expect_text(data, "brotli")
+        return None
     return plain
 
 
@@ -315,7 +319,8 @@ def _unzstd(data: bytes, cap: int, window_mb: int, cut: bool) -> bytes | None:
     import zstandard
 
     if not data.startswith(ZSTD_MAGIC):
-        return _plain_or_raise(data, "zstd")
+        _expect_text(data, "zstd")
+        return None
     decoder = zstandard.ZstdDecompressor(max_window_size=window_mb << 20)
     try:
         with decoder.stream_reader(data) as reader:
@@ -330,8 +335,8 @@ def _unzstd(data: bytes, cap: int, window_mb: int, cut: bool) -> bytes | None:
     return plain
 
 
-def _plain_or_raise(data: bytes, name: str) -> None:
-    """None if ``data`` was never coded, whatever the label says; otherwise it is damaged."""
+def _expect_text(data: bytes, name: str) -> None:
+    """Raise unless ``data`` was plainly never coded, whatever the label says."""
     if not looks_like_text(data):
         raise BodyError("http.coding", f"labelled {name}, neither that nor text")
 

@@ -11,8 +11,8 @@ from functools import partial
 
 from curate.sources.base import ReadOptions
 from curate.sources.dialects import media_type
+from curate.sources.frames import Frame
 from curate.sources.http import Body, BodyError, Response, decode_body, parse_response
-from curate.sources.records import Frame
 
 #: record types whose block may be a page
 CONTENT = frozenset({"response", "resource", "conversion"})

@@ -9,8 +9,8 @@ import pyarrow as pa
 from curate.documents import DATE, HTML, column
 from curate.sources.archive import ArchiveSource, is_content
 from curate.sources.charset import decode_page
+from curate.sources.frames import Frame
 from curate.sources.payload import Dropped, page_of
-from curate.sources.records import Frame
 
 READ_REPLACEMENT_RATIO = column(
     "read_replacement_ratio", pa.float32(), "characters that stand for undecodable bytes / characters", range_="0–1"

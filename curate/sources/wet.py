@@ -11,9 +11,9 @@ from curate.documents import DATE, TEXT, column
 from curate.sources.archive import ArchiveSource
 from curate.sources.charset import decode_text
 from curate.sources.dialects import clean
+from curate.sources.frames import Frame
 from curate.sources.http import BodyError
 from curate.sources.payload import Dropped, check_digests
-from curate.sources.records import Frame
 from curate.sources.warc import READ_REPLACEMENT_RATIO
 
 _COLUMNS = pa.schema(

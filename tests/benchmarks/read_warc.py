@@ -30,7 +30,6 @@ import pyarrow.parquet as pq  # noqa: E402
 import pytest  # noqa: E402
 
 from curate.sources.base import InputFile, ReadOptions  # noqa: E402
-from curate.sources.charset_labels import codec_of  # noqa: E402
 from curate.sources.payload import Dropped, page_of  # noqa: E402
 from curate.sources.warc import WarcSource  # noqa: E402
 

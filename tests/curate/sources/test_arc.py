@@ -40,7 +40,8 @@ def test_damaged_member_costs_one_record() -> None:
 
 
 def test_second_version_has_ten_fields() -> None:
-    head = b"2 0 Test\nURL IP-address Archive-date Content-type Result-code Checksum Location Offset Filename Archive-length\n"
+    names = b"URL IP-address Archive-date Content-type Result-code Checksum Location Offset Filename Archive-length"
+    head = b"2 0 Test\n" + names + b"\n"
     first = f"filedesc://t.arc 0.0.0.0 20080430204825 text/plain 200 - - 0 t.arc {len(head)}\n".encode()
     block = http(page(0))
     line = f"http://example.org/a b 192.0.2.1 20080430204825 text/html 200 - - 99 t.arc {len(block)}\n".encode()

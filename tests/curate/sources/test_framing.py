@@ -6,10 +6,10 @@ import random
 import zlib
 
 import pytest
-from tests.curate.sources.archives import Read, http, member, page, pages, record
 
 from curate.documents import document_id
 from curate.sources.framing import GzipMembers, Lz4Frames, Plain, container_of
+from tests.curate.sources.archives import Read, http, member, page, pages, record
 
 
 def others(lost: int, count: int = 6) -> list[int]:

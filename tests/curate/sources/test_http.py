@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.sources.http import BodyError, Response, declared_end, decode_body, dechunk, parse_response
+from curate.sources.http import BodyError, Response, dechunk, declared_end, decode_body, parse_response
 
 PAGE = b"<html><body><p>some words of a page, and some more of them</p></body></html>"
 CAP = 1 << 16
