@@ -20,4 +20,5 @@ def main(config: Path, overrides: Sequence[str], accept_input_changes: bool) -> 
     text = "\n".join(safe(line) for line in result.summary)
     output = loaded.run.output
     next_ = f"curate verify {output}" if result.exit_code == 0 else f"curate status {output}"
-    return Answer(result.to_json(), lambda: text, result.exit_code, notes=[f"next: {next_}"])
+    problems = [f"problem: {safe(line, lines=True)}" for line in result.problems]
+    return Answer(result.to_json(), lambda: text, result.exit_code, notes=[*problems, f"next: {next_}"])

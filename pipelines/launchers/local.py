@@ -24,6 +24,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CLOCK = os.sysconf("SC_CLK_TCK")
 #: a batch may cost this many times what one document may, before its worker is taken to be in an endless loop
 BATCH_CPU_FACTOR = 60
+#: and a document done alone this much more than its limit, in CPU seconds: kernels and tables may be loaded on its account
+GRACE_CPU_S = 5.0
 #: a worker that burns no CPU for this long is stuck in the kernel or the network: it is replaced, no document is blamed
 STUCK_S = 1800.0
 
@@ -183,7 +185,7 @@ class LocalLauncher(Launcher):
             return "worker.stuck"
         if mark.batch < 0:
             return ""
-        limit = self._cpu_seconds * (1 if mark.document >= 0 else BATCH_CPU_FACTOR)
+        limit = self._cpu_seconds * BATCH_CPU_FACTOR if mark.document < 0 else self._cpu_seconds + GRACE_CPU_S
         return "limit.cpu_seconds" if cpu - worker.cpu_at_start > limit else ""
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipelines.shard_reader import ShardReader
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work
-from pipelines.steps.mixture import _plain
+from pipelines.steps.mixture import plain_output
 
 EDGES = "steps/bands/edges.json"
 THIRDS = (1 / 3, 2 / 3)
@@ -46,7 +46,7 @@ class Bands(Step):
         edges = np.quantile(scores, wanted, method="inverted_cdf").tolist() if len(scores) else [0.0] * len(wanted)
         text = json.dumps({"edges": edges, "n": len(scores)}).encode("ascii")
         self.run.folder.write(EDGES, text)
-        return Result([_plain(EDGES, text)], {"documents": len(scores)})
+        return Result([plain_output(EDGES, text)], {"documents": len(scores)})
 
     def _values(self, partition: str, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         reader = ShardReader(self.run.folder, partition, labels=self.after, dropped_by=self._dropping)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from curate.sources.opening import identity_of, open_input
 
 from curate.documents import IDENTITY, Batch, Failure
 from curate.errors import EnvironmentGone, InputError
 from curate.sources import source_class
 from curate.sources.base import Account, InputFile, Source
+from curate.sources.opening import identity_of, open_input
 from curate.stages.base import Context, Stage
 from curate.store.manifest import Entry
 from curate.store.shards import ShardWriter

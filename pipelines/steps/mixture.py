@@ -104,7 +104,7 @@ class Recipe(_Whole):
         )  # fmt: skip
         text = recipe.to_yaml().encode("utf-8")
         self.run.folder.write(RECIPE, text)
-        return Result([_plain(RECIPE, text)], {"groups": len(recipe.groups), "tokens": recipe.tokens})
+        return Result([plain_output(RECIPE, text)], {"groups": len(recipe.groups), "tokens": recipe.tokens})
 
 
 class Mix(_Whole):
@@ -155,7 +155,7 @@ class Mix(_Whole):
                 self.run.folder.remove(name)
 
 
-def _plain(name: str, data: bytes) -> Output:
+def plain_output(name: str, data: bytes) -> Output:
     """What a receipt says of a file that is not a table: its digest is of its bytes."""
     import xxhash
 
