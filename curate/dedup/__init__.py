@@ -2,7 +2,7 @@
 
     sign_shard(batches, configs)                → one signature table per shard (``signatures``)
     candidate_pairs(signatures, configs)        → candidate pairs, by key range if wanted (``join``)
-    resolve(signatures, reader, configs)        → labels per shard, pairs that explain the drops, a report (``resolution``)
+    resolve(signatures, reader, configs)        → labels per shard, pairs that explain drops, report (``resolution``)
 
 Pure functions of tables and files; naming files, receipts and parallel running belong to the caller. Follows Broder
 1997 (resemblance by MinHash) and datatrove's four stages, and differs where it matters: every drop is verified by the
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LABELS", "PAIRS", "Bands", "DedupStep", "ExactConfig", "MinhashConfig", "ParquetTexts", "Preference", "Report",
-    "Resolved", "Shingle", "TableTexts", "TextReader", "as_plan", "candidate_pairs", "choose_bands", "resolution",
+    "Resolved", "Shingle", "TableTexts", "TextReader", "as_plan", "candidate_pairs", "choose_bands", "resolve",
     "sign_shard",
 ]  # fmt: skip
 
 #: Loaded on first use: they bring compiled kernels, which configs alone must not wait for.
 _LAZY = {
-    "candidate_pairs": "join", "LABELS": "resolution", "PAIRS": "resolution", "Report": "resolution", "Resolved": "resolution",
+    "candidate_pairs": "join", "LABELS": "resolution", "PAIRS": "resolution", "Report": "resolution",
+    "Resolved": "resolution",
     "resolve": "resolution", "sign_shard": "signatures", "ParquetTexts": "verify", "TableTexts": "verify",
     "TextReader": "verify",
 }  # fmt: skip

@@ -83,7 +83,7 @@ def _without_dots(path: str) -> str:
 
 
 def _digests(data: Bytes, offsets: Offsets, wanted: npt.NDArray[np.bool_]) -> pa.Array:
-    view = memoryview(np.ascontiguousarray(data))
+    view = np.ascontiguousarray(data).data
     borders = offsets.tolist()
     return pa.array(
         [

@@ -32,7 +32,7 @@ CANDIDATES = pa.schema(
     [
         column("left_id", pa.string(), "the preferred document of the pair", nullable=False),
         column("right_id", pa.string(), "the other document", nullable=False),
-        column("bucket", pa.uint64(), "key of a large bucket, whose members are its left and all its rights; else null"),
+        column("bucket", pa.uint64(), "of a large bucket, whose members are its left and all its rights; else null"),
     ]
 )
 
@@ -98,7 +98,8 @@ def read_candidates(tables: list[pa.Table], corpus: Corpus) -> Candidates:
         at = np.minimum(np.searchsorted(names, wanted), max(len(names) - 1, 0))
         if len(wanted) and (not len(names) or (names[at] != wanted).any()):
             raise VerificationError("dedup: candidate pairs name documents that are not in the signatures")
-        return order[at].astype(np.int64)
+        found: I64 = order[at].astype(np.int64)
+        return found
 
     codes: list[U64] = []
     large: list[I64] = []
@@ -155,7 +156,12 @@ def _key_range(k: int, n: int) -> tuple[int, int]:
 
 
 def _keys_between(
-    signatures: Signatures, ranks: list[I64], is_first: npt.NDArray[np.bool_], config: MinhashConfig, low: int, high: int
+    signatures: Signatures,
+    ranks: list[I64],
+    is_first: npt.NDArray[np.bool_],
+    config: MinhashConfig,
+    low: int,
+    high: int,
 ) -> tuple[U64, npt.NDArray[np.int32]]:
     """Keys of the range with the ranks of their documents, in the order of ranks."""
     keys: list[U64] = [np.zeros(0, np.uint64)]

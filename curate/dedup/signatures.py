@@ -130,7 +130,8 @@ def _add_minhash(
     from curate.dedup.minhash import sign
 
     signed = sign(texts, plan.minhash)
-    fields.append(column("n_words", pa.int32(), "words, or code points for character shingles, after normalisation", nullable=False))
+    meaning = "words after normalisation; code points, if shingles are of characters"
+    fields.append(column("n_words", pa.int32(), meaning, nullable=False))
     arrays.append(pa.array(signed.words.astype(np.int32)))
     fields.append(
         column("bands", pa.binary(8 * signed.keys.shape[1]), "one 64-bit key per band; null: no shingle, no duplicate")

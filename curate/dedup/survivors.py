@@ -91,7 +91,7 @@ def load_corpus(signatures: Signatures, plan: Plan) -> Corpus:
     lengths = [len(table) for table in tables]
     full = [table for table in tables if len(table)] or tables[:1]
     if not full:
-        full = [pa.table({"id": pa.array([], pa.string()), "row": pa.array([], pa.int32()), "n_bytes": pa.array([], pa.int64())})]
+        full = [pa.schema({"id": pa.string(), "row": pa.int32(), "n_bytes": pa.int64()}).empty_table()]
     together = pa.concat_tables(full, promote_options="permissive").combine_chunks()
     order = rank_order(together, plan.prefer)
     shard = np.repeat(np.arange(len(lengths)), lengths)
@@ -123,7 +123,8 @@ def rank_order(table: pa.Table, prefer: Sequence[Preference]) -> I64:
     directions: list[tuple[str, str]] = []
     for i, preference in enumerate(prefer):
         if preference.column not in table.column_names:
-            raise ConfigError(f"dedup.prefer: no column {preference.column!r}; there are {', '.join(table.column_names)}")
+            there = ", ".join(table.column_names)
+            raise ConfigError(f"dedup.prefer: no column {preference.column!r}; there are {there}")
         values = table.column(preference.column)
         if preference.values is not None:
             listed = pc.index_in(values.cast(pa.string()), pa.array(preference.values, pa.string()))
@@ -133,9 +134,9 @@ def rank_order(table: pa.Table, prefer: Sequence[Preference]) -> I64:
         directions.append((f"key{i}", "descending" if preference.descending else "ascending"))
     keys["id"] = table.column("id")
     directions.append(("id", "ascending"))
-    order = pc.sort_indices(pa.table(keys), sort_keys=directions).to_numpy()
+    order: I64 = pc.sort_indices(pa.table(keys), sort_keys=directions).to_numpy().astype(np.int64)
     _check_unique(table.column("id").combine_chunks().take(pa.array(order)), bool(prefer))
-    return order.astype(np.int64)
+    return order
 
 
 def _check_unique(ids: pa.Array, unsorted: bool) -> None:
@@ -153,4 +154,5 @@ def _groups(table: pa.Table, name: str) -> I64:
     if name not in table.column_names or not len(table):
         return np.full(len(table), -1, np.int64)
     found = table.column(name).combine_chunks().dictionary_encode().indices
-    return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    numbers: I64 = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,7 +61,9 @@ class ParquetTexts:
             meta = file.metadata
             ends = np.cumsum([meta.row_group(g).num_rows for g in range(meta.num_row_groups)], dtype=np.int64)
             if len(rows) and (not len(ends) or rows[-1] >= ends[-1]):
-                raise VerificationError(f"dedup: shard {shard} has {meta.num_rows} rows, its signatures name row {rows[-1]}")
+                raise VerificationError(
+                    f"dedup: shard {shard} has {meta.num_rows} rows, its signatures name row {rows[-1]}"
+                )
             groups = np.searchsorted(ends, rows, side="right")
             parts = []
             for group in np.unique(groups).tolist():
@@ -115,7 +118,7 @@ class Compared:
     def similarity(self) -> npt.NDArray[np.float64]:
         """Jaccard similarity of each pair: shared / (left + right - shared); 0 for two empty sets."""
         union = self.n_left + self.n_right - self.shared
-        return np.divide(self.shared, union, out=np.zeros(len(union)), where=union > 0)
+        return np.asarray(np.divide(self.shared, union, out=np.zeros(len(union)), where=union > 0), np.float64)
 
     def merged(self, other: Compared) -> Compared:
         """Both together; they must not overlap."""
@@ -243,7 +246,7 @@ def _runs(low: I64, high: I64) -> Iterator[slice]:
     """Slices over which both arrays stay equal."""
     changes = np.flatnonzero((np.diff(low) != 0) | (np.diff(high) != 0)) + 1
     edges = [0, *changes.tolist(), len(low)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         yield slice(start, stop)
 
 

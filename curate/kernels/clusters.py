@@ -167,7 +167,7 @@ def open_pairs(
 
 
 @njit(cache=True, nogil=True)
-def _contains(ordered: Kernel, value: int) -> bool:
+def _contains(ordered: Kernel, value: int) -> Kernel:
     low = 0
     high = ordered.shape[0]
     while low < high:

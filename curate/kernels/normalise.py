@@ -173,7 +173,7 @@ def width_at(data: Kernel, i: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def code_at(data: Kernel, i: int, width: int) -> int:
+def code_at(data: Kernel, i: int, width: int) -> Kernel:
     """The code point of ``width`` bytes that starts at ``i``."""
     first = np.int64(data[i])
     if width == 1:
@@ -341,20 +341,21 @@ def _simplify(
 
 
 @njit(cache=True, nogil=True)
-def _after_number(data: Kernel, i: int, end: int, kind: Kernel) -> int:
+def _after_number(data: Kernel, i: int, end: int, kind: Kernel) -> Kernel:
     """The position after the number that starts at ``i``: digits, and once a separator with digits."""
     i = _after_digits(data, i, end, kind)
-    if i < end:
-        width = width_at(data, i)
-        after = i + width
-        if kind[code_at(data, i, width)] & DECIMAL_SEPARATOR and after < end:
-            if kind[code_at(data, after, width_at(data, after))] & DIGIT:
-                return _after_digits(data, after, end, kind)
-    return i
+    if i == end:
+        return i
+    width = width_at(data, i)
+    after = i + width
+    if after == end or not kind[code_at(data, i, width)] & DECIMAL_SEPARATOR:
+        return i
+    rest = _after_digits(data, after, end, kind)
+    return rest if rest > after else i
 
 
 @njit(cache=True, nogil=True)
-def _after_digits(data: Kernel, i: int, end: int, kind: Kernel) -> int:
+def _after_digits(data: Kernel, i: int, end: int, kind: Kernel) -> Kernel:
     while i < end:
         width = width_at(data, i)
         if not kind[code_at(data, i, width)] & DIGIT:

@@ -31,7 +31,7 @@ def peer_signatures(work: Path) -> None:
 
     def sign(text: str) -> list[int]:
         shingles = stage.get_shingles(text)
-        return sum(stage.get_signature(shingles), []) if shingles.size else []
+        return [value for band in stage.get_signature(shingles) for value in band] if shingles.size else []
 
     seconds, rows = cpu(lambda: [sign(text) for text in texts])
     np.save(work / "peer.npy", np.array([row or [2**64 - 1] * 112 for row in rows], np.uint64))
