@@ -201,7 +201,8 @@ class Guard:
         memory_mb: MB by which the child may grow during one batch.
         blocked_seconds: wall time after which a child that uses no CPU time at all is taken for blocked.
 
-    Not for use by several threads at once; the child dies with the thread that started it. Starting a child costs about 0.3 s of CPU; it starts with the first batch.
+    Not for use by several threads at once; the child dies with the thread that started it. Starting a child costs about
+    0.3 s of CPU; it starts with the first batch.
     """
 
     def __init__(

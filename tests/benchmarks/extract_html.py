@@ -32,6 +32,7 @@ from curate.stages.base import Context, Stage  # noqa: E402
 from curate.stages.extract_html import ExtractHtml, ExtractHtmlConfig  # noqa: E402
 from curate.stages.language import Language  # noqa: E402
 
+WORKER_OPTIONS = ("engine", "noscript", "auto_share", "mode", "comments", "text_bytes")
 SHARED = Path(os.environ.get("CURATE_SHARED", REPO.parent / "shared"))
 
 
@@ -91,15 +92,41 @@ def measure(engine: str, pages: list[str]) -> tuple[list[str | None], float, flo
     return texts, 1000 * (cost - start) / len(pages), start
 
 
-def bare(pages: list[str]) -> float:
-    """CPU ms per page of the same function without guard and scan."""
+def overhead(pages: list[str], size: int = 64) -> dict[str, Any]:
+    """What the guard and the scan cost beside the same function in this process, batch by batch in turn, so that a
+    machine whose speed drifts does not decide."""
+    from curate.guard import Guard
+    from curate.kernels.html_scan import Limits, scan_pages
+    from curate.kernels.strings import string_buffers
     from curate.stages.html_worker import HtmlWorker
 
-    worker = HtmlWorker("resiliparse", False, 0.1, "default", True, 8 << 20)
-    before = time.process_time()
-    for page in pages:
-        worker(page)
-    return 1000 * (time.process_time() - before) / len(pages)
+    options = dict(zip(WORKER_OPTIONS, ("resiliparse", False, 0.1, "default", True, 8 << 20), strict=True))
+    worker, guard = HtmlWorker(**options), Guard("curate.stages.html_worker:HtmlWorker", options)
+    guard.map(pa.record_batch({"html": pages[:1]}))
+    scan_pages(*string_buffers(pa.array(pages[:1])), Limits(512, 1000, 1 << 16))
+    spent: Counter[str] = Counter()
+    for start in range(0, len(pages), size):
+        batch = pa.record_batch({"html": pa.array(pages[start : start + size])})
+        began = time.process_time()
+        rows = [worker(page.as_py()) for page in batch.column(0)]
+        pa.table([pa.array(column) for column in zip(*rows, strict=True)], names=["text", "title", "engine"])
+        spent["bare"] += (middle := time.process_time()) - began  # type: ignore[assignment]
+        before = child_seconds(guard)
+        guard.map(batch)
+        spent["parent"] += (end := time.process_time()) - middle  # type: ignore[assignment]
+        spent["child"] += child_seconds(guard) - before  # type: ignore[assignment]
+        scan_pages(*string_buffers(batch.column(0)), Limits(512, 1000, 1 << 16))
+        spent["scan"] += time.process_time() - end  # type: ignore[assignment]
+    guard.close()
+    ms = {f"{name}_ms": round(1000 * seconds / len(pages), 3) for name, seconds in spent.items()}
+    share = (spent["parent"] + spent["child"]) / spent["bare"] - 1
+    return {**ms, "guard_overhead": round(share, 4), "scan_overhead": round(spent["scan"] / spent["bare"], 4)}
+
+
+def child_seconds(guard: Any) -> float:
+    """CPU time of the guard's child so far, to 10 ms."""
+    fields = Path(f"/proc/{guard._child.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def quality(engines: list[str], limit: int) -> None:
@@ -126,19 +153,7 @@ def quality(engines: list[str], limit: int) -> None:
             "empty": sum(text == "" for text in texts),
         }
         print(json.dumps(line))
-    guarded, alone = [], []
-    for _ in range(3):  # alternating, since the machine's speed drifts
-        guarded.append(measure("resiliparse", pages)[1])
-        alone.append(bare(pages))
-    print(
-        json.dumps(
-            {
-                "guarded_ms": [round(v, 3) for v in guarded],
-                "bare_ms": [round(v, 3) for v in alone],
-                "overhead": round(min(guarded) / min(alone) - 1, 4),
-            }
-        )
-    )
+    print(json.dumps(overhead(pages)))
 
 
 def gold_pages() -> Iterator[tuple[str, str]]:
