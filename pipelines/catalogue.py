@@ -122,6 +122,19 @@ def attribute_meanings(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
+def nested_models(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Models inside the fields of ``model``, at any depth, each once."""
+    found: dict[type[BaseModel], None] = {}
+    waiting: list[Any] = [info.annotation for info in model.model_fields.values()]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, type) and issubclass(one, BaseModel) and one not in found:
+            found[one] = None
+            waiting += [info.annotation for info in one.model_fields.values()]
+        waiting += [a for a in get_args(one) if a is not one]
+    return list(found)
+
+
 def default_of(info: FieldInfo) -> Any:
     """The default as JSON-able value; None for required keys."""
     if info.is_required():

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from curate.documents import IDENTITY, TEXT
 from pipelines.catalogue import described, example
+from pipelines.config import locate
+from pipelines.config_errors import ConfigIssue, nearest
+from pipelines.values import Path_
 
 if TYPE_CHECKING:
     from pipelines.config import Config
@@ -37,6 +40,33 @@ def corpus_fields(config: Config, makers: dict[str, str] | None = None) -> list[
             for field in step.columns():
                 makers.setdefault(field.name, step.name)
     return list(next(step for step in steps if step.name == "select").columns())
+
+
+def check_columns(config: Config) -> list[ConfigIssue]:
+    """What ``keep``, ``domains``, ``recipe`` and ``mix`` name although no stage, rater or step makes it."""
+    from curate.select.expressions import parse_selection
+
+    known = [field.name for field in corpus_fields(config)]
+    named: list[tuple[Path_, str]] = []
+    if config.keep is not None:
+        named += [(("keep",), name) for name in sorted(parse_selection(config.keep).columns)]
+    if config.domains is not None:
+        named.append((("domains", "from"), config.domains.from_))
+    if config.recipe is not None:
+        named += [(("recipe", "groups", i), name) for i, name in enumerate(config.recipe.groups)]
+        if config.recipe.quality_bands is not None:
+            named.append((("recipe", "quality_bands", "column"), config.recipe.quality_bands.column))
+        # the token column may be missing: tokens are then estimated from bytes, and the recipe says so
+    named += [(("mix", "columns", i), name) for i, name in enumerate(config.mix.columns or ())
+              if config.recipe is not None and ("mix", "columns", i) in config.written()]  # fmt: skip
+    return [_unknown(config, path, name, known) for path, name in named if name not in known]
+
+
+def _unknown(config: Config, path: Path_, name: str, known: list[str]) -> ConfigIssue:
+    guess = nearest(name, known)
+    advice = "`domains: {from: …}` makes it" if name == "domain" else "`curate schema CONFIG` lists the columns"
+    hint = f"did you mean `{guess}`?" if guess else advice
+    return locate(config, path, "unknown_column", f"there is no column `{name}`", hint)
 
 
 def all_columns() -> list[Row]:

@@ -82,6 +82,10 @@ class Config(Section):
         """Folder that relative paths of assets are resolved against: ``run.base``, else the config file's."""
         return base_folder(self._layer)
 
+    def written(self) -> frozenset[Path_]:
+        """Paths of the values that the file or an override gives."""
+        return frozenset((*self._layer.document.values, *self._layer.overrides))
+
     def read_options(self) -> ReadOptions:
         """How inputs are read: the part of ``input`` that sources take."""
         return self.input.read_options()
@@ -146,7 +150,7 @@ def known_sections() -> tuple[str, ...]:
 
 def locate(config: Config, path: Path_, code: str, message: str, hint: str = "") -> ConfigIssue:
     """An issue about ``path`` of a loaded config, with its place in the file if it has one."""
-    return config._layer.issue(code, message, path, hint=hint, key=True)
+    return config._layer.issue(code, message, path, hint=hint, key=len(path) > 1 and path[0] in ("stages", "dedup"))
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from curate.stages import STAGES, stage_class
-from pipelines.catalogue import attribute_meanings, dedup_models, first_sentence
+from pipelines.catalogue import attribute_meanings, dedup_models, first_sentence, nested_models
 from pipelines.config import Config
 from pipelines.sections import (
     DomainsSection,
@@ -62,20 +62,29 @@ def config_json_schema() -> dict[str, Any]:
 
 def _model(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
     shape = model.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
-    definitions.update(shape.pop("$defs", {}))
+    found = shape.pop("$defs", {})
+    for inner in nested_models(model):
+        _describe(found.get(inner.__name__, {}), inner)
+    definitions.update(found)
     shape.pop("title", None)
     shape["description"] = first_sentence(model)
-    meanings = attribute_meanings(model)
-    for name, one in shape.get("properties", {}).items():
-        one.pop("title", None)
-        if "description" not in one and name in meanings:
-            one["description"] = meanings[name]
+    _describe(shape, model)
     if model is InputSection:
         paths = shape["properties"]["paths"]
         meaning = paths.pop("description")
         one = {"type": "string", "minLength": 1}
         shape["properties"]["paths"] = {"anyOf": [one, paths], "description": meaning}
     return shape
+
+
+def _describe(shape: dict[str, Any], model: type[BaseModel]) -> None:
+    """Meanings from docstrings where a field has none of its own; no generated titles."""
+    meanings = attribute_meanings(model)
+    shape.pop("title", None)
+    for name, one in shape.get("properties", {}).items():
+        one.pop("title", None)
+        if "description" not in one and name in meanings:
+            one["description"] = meanings[name]
 
 
 def _items(models: dict[str, tuple[type[BaseModel], str]], definitions: dict[str, Any]) -> dict[str, Any]:

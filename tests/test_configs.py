@@ -207,3 +207,41 @@ def test_configs_name_no_folder_of_one_machine() -> None:
         text = config.read_text("utf-8")
         assert str(Path.home()) not in text
         assert "/tmp" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "hint"),
+    [
+        ("keep: language_scor > 0.5\n", "keep", "did you mean `language_score`?"),
+        ("domains: {from: language_cod}\n", "domains.from", "did you mean `language_code`?"),
+        ("recipe: {groups: [domain]}\n", "recipe.groups[0]", "`domains: {from: …}` makes it"),
+        ("recipe: {groups: [language_code, xyz]}\n", "recipe.groups[1]", "`curate schema CONFIG` lists the columns"),
+        (
+            "recipe: {groups: [quality_band]}\n",
+            "recipe.quality_bands.column",
+            "`curate schema CONFIG` lists the columns",
+        ),
+        ("recipe: {groups: [language_code]}\nmix: {columns: [txt]}\n", "mix.columns[0]", "did you mean `text`?"),
+    ],
+)
+def test_a_column_that_nothing_makes_is_refused_before_any_work(
+    tmp_path: Path, text: str, path: str, hint: str
+) -> None:
+    from pipelines.columns import check_columns
+
+    file = tmp_path / "c.yaml"
+    file.write_text("input: {kind: wet, paths: [in/x]}\nstages: [language]\n" + text)
+    (issue,) = check_columns(load_config(file))
+    assert (issue.path, issue.code, issue.hint) == (path, "unknown_column", hint)
+    assert issue.line >= 3
+
+
+def test_what_steps_and_stages_make_can_be_named(tmp_path: Path) -> None:
+    from pipelines.columns import check_columns
+
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "input: {kind: wet, paths: [in/x]}\nstages: [language]\ndedup: [exact]\ndomains: {from: language_code}\n"
+        "keep: dedup_is_survivor and domain != 'xx'\nrecipe: {groups: [domain]}\n"
+    )
+    assert check_columns(load_config(file)) == []

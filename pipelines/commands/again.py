@@ -1,4 +1,4 @@
-"""The config that a finished run was made with, to bring a part of it up to date."""
+"""Configs that commands work with: checked whole, or that of a finished run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 
 #: run.yaml holds absolute paths, so it may be longer than the config it was made from
 MAX_RUN_YAML = 16 * 1024 * 1024
+
+
+def checked(config: Config) -> Config:
+    """``config``, if all columns that it names are made."""
+    from pipelines.columns import check_columns
+    from pipelines.config_errors import ConfigProblems
+
+    issues = check_columns(config)
+    if issues:
+        raise ConfigProblems(issues)
+    return config
 
 
 def config_of(folder: str, overrides: Sequence[str], allowed: Sequence[str]) -> Config:
@@ -34,7 +45,7 @@ def config_of(folder: str, overrides: Sequence[str], allowed: Sequence[str]) -> 
     file = Path(folder) / "run.yaml"
     if not file.is_file():
         raise ConfigError(f"{folder} holds no run.yaml: it is not the folder of a run")
-    return load_config(file, [*overrides, f"run.output={folder}"], max_bytes=MAX_RUN_YAML)
+    return checked(load_config(file, [*overrides, f"run.output={folder}"], max_bytes=MAX_RUN_YAML))
 
 
 def _remote(folder: str, overrides: Sequence[str]) -> Config:
@@ -49,4 +60,4 @@ def _remote(folder: str, overrides: Sequence[str]) -> Config:
     with tempfile.TemporaryDirectory(prefix="curate-") as scratch:
         file = Path(scratch) / "run.yaml"
         file.write_bytes(store.read("run.yaml"))
-        return load_config(file, [*overrides, f"run.output={folder}"], max_bytes=MAX_RUN_YAML)
+        return checked(load_config(file, [*overrides, f"run.output={folder}"], max_bytes=MAX_RUN_YAML))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.commands.again import checked
 from pipelines.commands.answer import Answer
 
 
@@ -19,7 +20,7 @@ def main(config: Path, overrides: Sequence[str], print_config: bool) -> Answer:
         return Answer({"config": resolved, "origins": origins}, lambda: _values(resolved, origins))
     from pipelines.plan import make_plan
 
-    plan = make_plan(loaded)
+    plan = make_plan(checked(loaded))
     return Answer(
         plan.to_json(),
         lambda: _steps(plan),

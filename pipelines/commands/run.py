@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.commands.again import checked
 from pipelines.commands.answer import Answer
 
 
@@ -14,7 +15,7 @@ def main(config: Path, overrides: Sequence[str], accept_input_changes: bool) -> 
     from pipelines.render import safe, watching
     from pipelines.run import run
 
-    loaded = load_config(config, overrides)
+    loaded = checked(load_config(config, overrides))
     with watching() as progress:
         result = run(loaded, progress=progress, accept_input_changes=accept_input_changes)
     text = "\n".join(safe(line) for line in result.summary)
