@@ -189,7 +189,7 @@ class ArchiveSource(Source):
             ledger_code = "warc.header" if code == "warc.line-ends" else code
             self.remark(offset, length, ledger_code, f"{count} {_COUNTED[code]}; this is the first")
         size = container.feed.end
-        if size != self.entry.size:
+        if self.entry.size >= 0 and size != self.entry.size:
             self.remark(0, size, "input.changed", f"{size} bytes read, {self.entry.size} were listed", level="error")
         if self.account.records == 0 and not self.account.rejected_bytes:
             detail = "a file of 0 bytes" if size == 0 else "a file without records"

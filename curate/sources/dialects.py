@@ -92,7 +92,8 @@ class ArcDialect:
         rb"[a-zA-Z][a-zA-Z0-9+.-]{1,20}:[^\r\n]{1,4096} (?:[0-9.]{7,15}|[0-9a-fA-F:]{2,39}|-) \d{4,20} "
         rb"\S{1,128} (?:[^\r\n]{1,512} )?[-0-9a-z]{1,15}\r?\n"
     )
-    boundary = re.compile(rb"(?=(" + _LINE + rb"))")
+    # At the start of a line only: anywhere else, text full of colons would cost quadratic time.
+    boundary = re.compile(rb"\n(" + _LINE + rb")")
     _at = re.compile(_LINE)
 
     def __init__(self) -> None:

@@ -154,6 +154,10 @@ class _Members(Container):
     def _starts(self, head: bytes) -> bool:
         return head.startswith(self.magic)
 
+    def _plausible(self, head: bytes) -> bool:
+        """False if ten bytes show already that no member starts here, so that a false magic costs little."""
+        return True
+
     def open(self) -> bool:
         self.member = self.before = self.keep = self.position
         head = self.feed.ensure(self.position, 4, self.position)
@@ -242,6 +246,8 @@ class _Members(Container):
 
     def _opens(self, offset: int, begins: Callable[[bytes], bool]) -> bool:
         """True if a member at ``offset`` inflates to something that a record may begin with."""
+        if not self._plausible(self.feed.ensure(offset, 10, offset)):
+            return False
         for size in (512, PROBE):
             inflater = self._new()
             try:
@@ -262,6 +268,10 @@ class GzipMembers(_Members):
     def _new(self) -> Any:
         return zlib.decompressobj(31)
 
+    def _plausible(self, head: bytes) -> bool:
+        # Three reserved flags must be zero; the extra flags of deflate have three values in use.
+        return len(head) == 10 and head[3] < 32 and head[8] in (0, 2, 4)
+
     def _unconsumed(self, inflater: Any, given: bytes) -> bytes:
         rest: bytes = inflater.unconsumed_tail
         return rest
@@ -272,7 +282,7 @@ class GzipMembers(_Members):
         except Damage:
             head = self.feed.ensure(self.position, 10, self.position)
             # Magic overwritten, the rest of a gzip header intact: a damaged member rather than foreign bytes.
-            if len(head) == 10 and head[2] == 8 and head[3] < 32 and head[8] in (0, 2, 4):
+            if head[2:3] == b"\x08" and self._plausible(head):
                 raise Damage("input.corrupt", "the magic bytes of a gzip member are damaged") from None
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import zlib
 
 import pytest
@@ -204,3 +205,14 @@ def test_any_damage_is_accounted_for_and_costs_few_records(seed: int) -> None:
     at = draw.randrange(len(plain))
     del plain[at : at + draw.randrange(1, 200)]
     assert len(set(Read(bytes(plain), name="a.warc").numbers)) >= 20 - 6
+
+
+@pytest.mark.parametrize(
+    "text", [b"a:" * 3_000_000, b"a: 1.1.1.1 " * 500_000, b"\n" * 3_000_000, b"\x1f\x8b\x08" * 20_000]
+)
+def test_text_that_provokes_slow_searches_is_refused_quickly(text: bytes) -> None:
+    start = time.process_time()
+    assert Read(text, name="a.warc").account.records == 0
+    assert Read(pages(1)[0] + text, name="a.warc").numbers == [0]
+    assert Read(members(1)[0] + member(text) + members(1)[0]).account.records == 2
+    assert time.process_time() - start < 10
