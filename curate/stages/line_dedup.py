@@ -30,7 +30,7 @@ class LineDedup(Stage):
 
     name = "line_dedup"
     follows = (
-        "FineWeb's line deduplication (arXiv 2406.17557, section 3.4), which keeps one occurrence of each line;"
+        "the line deduplication that FineWeb tried (arXiv 2406.17557), which keeps one occurrence of each line;"
         " here within one page, keeping the first"
     )
     changes_text = True

@@ -57,9 +57,9 @@ def peer_filters() -> dict[str, Any]:
     return {
         "gopher_quality": f.GopherQualityFilter(),
         "gopher_repetition": f.GopherRepetitionFilter(),
+        "fineweb": f.FineWebQualityFilter(),  # before C4, which pushes the words of the page out of datatrove's cache
         "c4": f.C4QualityFilter(),
         "c4_fineweb": f.C4QualityFilter(filter_no_terminal_punct=False),
-        "fineweb": f.FineWebQualityFilter(),
     }
 
 
