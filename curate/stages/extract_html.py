@@ -33,6 +33,8 @@ _TAMED = column(
     "what was blanked before parsing because it was over a limit: depth, attributes, attribute-bytes, nul, "
     "joined by +; null if nothing was",
 )
+#: lxml, under trafilatura, silently drops text that is deeper than about 255 elements
+_LXML_DEPTH = 200
 _PLAIN_TYPE = "read_media_type"
 
 
@@ -52,7 +54,9 @@ class ExtractHtmlConfig(StageConfig):
     text_mb: float = Field(8, gt=0, description="longest text, in MiB of UTF-8; longer fails the page")
     page_mb: float = Field(32, gt=0, description="largest page, in MiB of UTF-8")
     max_tags: int = Field(5_000_000, ge=0)
-    max_depth: int = Field(512, ge=1, description="open elements; tags beyond are blanked, their text stays")
+    max_depth: int = Field(
+        512, ge=1, description="open elements; tags beyond are blanked, their text stays (trafilatura: at most 200)"
+    )
     max_attributes: int = Field(1000, ge=0, description="per tag; further ones are blanked")
     max_attribute_kb: int = Field(64, ge=0, description="per attribute value; longer ones are blanked")
     cpu_seconds: float | None = Field(None, gt=0, description="CPU time per page; null: that of the run")
@@ -144,7 +148,8 @@ class ExtractHtml(Stage):
         from curate.kernels.html_scan import ATTRIBUTES, DEPTH, FLAGS, NULS, VALUES, Limits, scan_pages
 
         c = self.config
-        self._limits = Limits(c.max_depth, c.max_attributes, c.max_attribute_kb << 10)
+        depth = min(c.max_depth, _LXML_DEPTH) if c.engine == "trafilatura" else c.max_depth
+        self._limits = Limits(depth, c.max_attributes, c.max_attribute_kb << 10)
         counts = scan_pages(*string_buffers(html), self._limits)
         names = {DEPTH: "depth", ATTRIBUTES: "attributes", VALUES: "attribute-bytes", NULS: "nul"}
         words = ["+".join(name for bit, name in names.items() if flags & bit) or None for flags in range(16)]

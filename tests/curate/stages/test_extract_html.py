@@ -145,6 +145,12 @@ def test_trafilatura_gives_the_same_text_whatever_came_before() -> None:
     assert after.rows.column("extract_html_engine").to_pylist() == ["trafilatura"] * 6
 
 
+def test_trafilatura_keeps_the_text_of_deep_pages() -> None:
+    pytest.importorskip("trafilatura.core", exc_type=ImportError)
+    deep = "<html><body>" + "<div>" * 5000 + f"<p>{PROSE}</p>" + "</div>" * 5000 + "</body></html>"
+    assert texts(run(documents(deep), engine="trafilatura")) == [PROSE.strip()]
+
+
 def test_auto_takes_trafilatura_for_pages_that_come_out_thin() -> None:
     pytest.importorskip("trafilatura.core", exc_type=ImportError)
     thin = page('<div class="sidebar">' + "".join(f"<p>{PROSE}</p>" for _ in range(5)) + "</div>").replace(
