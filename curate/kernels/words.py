@@ -140,6 +140,7 @@ class WordSplitter:
         self._limit = table_limit
         self._compiled, self._trie = english_tables(self.stop_words)
         self._state = np.zeros(8, np.int64)
+        self._state[batch.LIMIT] = max(1, table_limit)
         self._scratch = np.empty((3, 1 << 10), np.int64)
         self._forget()
 
@@ -201,7 +202,7 @@ class WordSplitter:
     def _make_room(self, length: int) -> None:
         """Grows what is full, or drops everything once the limit is reached."""
         entries, pool = int(self._state[batch.ENTRIES]), int(self._state[batch.POOL])
-        if entries >= self._limit or pool >= _POOL_PER_ENTRY * self._limit + _FIRST_TABLE:
+        if entries >= max(1, self._limit) or pool >= _POOL_PER_ENTRY * self._limit + _FIRST_TABLE:
             self._forget()
             pool = 0
         elif entries * 2 >= len(self._table):

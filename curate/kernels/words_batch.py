@@ -14,8 +14,8 @@ from curate.kernels.words_table import find, put
 DONE, ASK_PYTHON, MORE_OUTPUT, MORE_TABLE, MORE_POOL, MORE_SCRATCH = range(6)
 """Why ``split_batch`` came back. It goes on where it stopped when it is called again with the same ``state``."""
 
-DOCUMENT, POSITION, TOKENS, ENTRIES, POOL, CHUNK_START, CHUNK_END = range(7)
-"""Places in ``state``, an int64 array of 8. POSITION -1: at the start of DOCUMENT."""
+DOCUMENT, POSITION, TOKENS, ENTRIES, POOL, CHUNK_START, CHUNK_END, LIMIT = range(8)
+"""Places in ``state``, an int64 array of 8. POSITION -1: at the start of DOCUMENT. LIMIT: most entries, at least 1."""
 
 _SYMBOL_MASK = 0xFFFF
 _BREAK = 1 << 20
@@ -187,7 +187,7 @@ def split_batch(data, offsets, state, table, pool, scratch, rules, trie, starts,
             slot = find(table, w0, w1, length)
             code = int64(DONE)
             if table[slot, 2] == uint64(0):
-                if state[ENTRIES] * 2 >= table.shape[0]:
+                if state[ENTRIES] >= state[LIMIT] or state[ENTRIES] * 2 >= table.shape[0]:
                     code = int64(MORE_TABLE)
                 elif pool.shape[0] - state[POOL] < length:
                     code = int64(MORE_POOL)
