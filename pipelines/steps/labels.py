@@ -42,7 +42,8 @@ class Labels(Step):
 
     def columns(self) -> pa.Schema:
         known = {*self._before.schema().names, *self._before.columns().names}
-        return pa.schema([f for f in labels_of([], self.stages) if f.name not in known])
+        # a document dropped early has no labels of later stages
+        return pa.schema([f.with_nullable(True) for f in labels_of([], self.stages) if f.name not in known])
 
     def execute(self, partition: str, work: Work) -> Result:
         folder = self.run.folder
