@@ -119,7 +119,7 @@ class AsPipelineStep(PipelineStep):  # type: ignore[misc]  # datatrove has no ty
             for stage in self.stages:
                 missing = [name for name in stage.requires if name not in batch.schema.names]
                 if missing:
-                    raise ConfigError(f"stage {stage.name!r} needs {missing[0]!r}, which no metadata key or stage gives")
+                    raise ConfigError(f"stage {stage.name!r} needs {missing[0]!r}, which no metadata or stage gives")
                 batch = stage.process(batch.at(stage.name))
         self.stat_update("total", value=len(documents))
         self._record(documents, batch.fates, own, writer, rank)

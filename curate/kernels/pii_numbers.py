@@ -79,9 +79,9 @@ def joined_before(data: Bytes, lo: int, i: int) -> bool:
         return True
     before = data[i - 2] if i - 2 >= lo else np.uint8(32)
     if c in (46, 44, 58, 43):  # . , : +
-        return _digit(before)
+        return bool(_digit(before))
     if c in (45, 47):  # - /
-        return _digit(before) or _alpha(before) or before == 95
+        return bool(_digit(before) or _alpha(before) or before == 95)
     pound_or_yen = before == 0xC2 and c in (0xA3, 0xA5)
     return bool(pound_or_yen or (before == 0x82 and i - 3 >= lo and data[i - 3] == 0xE2))  # U+2080 to U+20BF: €, ₹ …
 
@@ -96,9 +96,9 @@ def joined_after(data: Bytes, hi: int, end: int) -> bool:
         return True
     after = data[end + 1] if end + 1 < hi else np.uint8(32)
     if c in (46, 44, 58, 47, 43):  # . , : / +
-        return _digit(after)
+        return bool(_digit(after))
     if c == 45:
-        return _digit(after) or _alpha(after)
+        return bool(_digit(after) or _alpha(after))
     return bool(c == 0xC2 and after in (0xB0, 0xB2, 0xB3))  # ° ² ³
 
 
@@ -222,7 +222,7 @@ def card(data: Bytes, lo: int, hi: int, i: int, n: int, scratch: Ints) -> int:
         m = _digits(data, scratch, 0, used, digits)
         end = scratch[_START + used - 1] + scratch[_LENGTH + used - 1]
         if 13 <= m <= 19 and _issued(digits, m) and _luhn(digits, m) and not joined_after(data, hi, end):
-            return end
+            return int(end)
     return -1
 
 
@@ -268,7 +268,7 @@ def iban(data: Bytes, lo: int, hi: int, i: int) -> int:
 def head_value(data: Bytes, i: int) -> int:
     """Country and check digits as the six digits that they stand for."""
     first, second = np.int64(data[i]) - 55, np.int64(data[i + 1]) - 55
-    return first * 10_000 + second * 100 + (np.int64(data[i + 2]) - 48) * 10 + np.int64(data[i + 3]) - 48
+    return int(first * 10_000 + second * 100 + (np.int64(data[i + 2]) - 48) * 10 + np.int64(data[i + 3]) - 48)
 
 
 @njit(cache=True, nogil=True)

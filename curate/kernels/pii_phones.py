@@ -35,7 +35,8 @@ WORDS = [
     "viber", "sms", "hotline", "helpline", "tollfree", "ph", "fono", "celular", "cellulare", "portable", "natel",
     "telefoon", "telefonnummer", "rufnummer", "puhelin", "puh", "tlf", "tfn", "ring", "telf", "telp", "hp", "landline",
     "tél", "Tél", "téléphone", "Téléphone", "TÉL", "teléfono", "Teléfono", "móvil", "Móvil", "telemóvel", "Telemóvel",
-    "тел", "Тел", "ТЕЛ", "телефон", "Телефон", "факс", "Факс", "моб", "τηλ", "Τηλ", "τηλέφωνο", "Τηλέφωνο", "هاتف", "טלפון",
+    "тел", "Тел", "ТЕЛ", "телефон", "Телефон", "факс", "Факс", "моб", "τηλ", "Τηλ", "τηλέφωνο", "Τηλέφωνο",
+    "هاتف", "טלפון",
     "☎", "☎️", "📞", "📱", "✆", "☏",
 ]  # fmt: skip
 #: Words of scripts without spaces: the last two characters before the number decide.
@@ -85,7 +86,7 @@ def announced(data: Bytes, lo: int, i: int, words: Hashes) -> bool:
 
 @njit(cache=True, nogil=True)
 def _same(scratch: Ints, n: int, sep: int) -> bool:
-    for g in range(1, n):
+    for g in range(1, n):  # noqa: SIM110 - compiled code has no generators
         if scratch[_SEP + g] != sep:
             return False
     return True
@@ -123,9 +124,9 @@ def _by_shape(data: Bytes, n: int, scratch: Ints, open_paren: bool) -> int:
             total += size[g]
             g += 1
         return g if total >= 8 else 0
-    if n >= 5 and sep in (1, 3) and data[scratch[_START] + 1] != 48 and _same(scratch, 5, sep):
-        if size[0] == 2 and size[1] == 2 and size[2] == 2 and size[3] == 2 and size[4] == 2:
-            return 5 if n == 5 or size[5] != 2 else 0
+    pairs = n >= 5 and size[0] == 2 and size[1] == 2 and size[2] == 2 and size[3] == 2 and size[4] == 2
+    if pairs and sep in (1, 3) and data[scratch[_START] + 1] != 48 and _same(scratch, 5, sep):
+        return 5 if n == 5 or size[5] != 2 else 0
     if n >= 3 and sep == 2 and scratch[_SEP + 2] == 2 and 2 <= size[0] <= 4 and 2 <= size[1] <= 4 and size[2] == 4:
         return 3 if 10 <= size[0] + size[1] + size[2] <= 11 else 0
     if n >= 3 and sep == 1 and scratch[_SEP + 2] == 1:
@@ -149,7 +150,7 @@ def _dated(data: Bytes, scratch: Ints, n: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def _century(data: Bytes, i: int) -> bool:
-    return (data[i] == 49 and data[i + 1] == 57) or (data[i] == 50 and data[i + 1] == 48)
+    return bool((data[i] == 49 and data[i + 1] == 57) or (data[i] == 50 and data[i + 1] == 48))
 
 
 @njit(cache=True, nogil=True)
@@ -158,7 +159,7 @@ def _end(data: Bytes, hi: int, scratch: Ints, g: int) -> int:
     if g == 0:
         return -1
     end = scratch[_START + g - 1] + scratch[_LENGTH + g - 1]
-    return -1 if joined_after(data, hi, end) else end
+    return -1 if joined_after(data, hi, end) else int(end)
 
 
 @njit(cache=True, nogil=True)
@@ -177,7 +178,7 @@ def _longest(data: Bytes, hi: int, scratch: Ints, n: int, least: int, most: int,
     while g > 0 and total >= least:
         end = _end(data, hi, scratch, g)
         if end > 0:
-            return end
+            return int(end)
         g -= 1
         total -= scratch[_LENGTH + g]
     return -1

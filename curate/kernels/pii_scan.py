@@ -76,7 +76,7 @@ def _hash(data: Bytes, start: int, end: int) -> Any:
 def _known(table: Hashes, data: Bytes, start: int, end: int) -> bool:
     h = _hash(data, start, end)
     at = np.searchsorted(table, h)
-    return at < len(table) and table[at] == h
+    return bool(at < len(table) and table[at] == h)
 
 
 @njit(cache=True, nogil=True)
@@ -136,8 +136,8 @@ def _domain_end(data: Bytes, hi: int, start: int, classes: Bytes, tlds: Hashes) 
 @njit(cache=True, nogil=True)
 def _top_level(data: Bytes, start: int, end: int, tlds: Hashes) -> bool:
     if end - start >= 6 and (data[start] | 32) == 120 and (data[start + 1] | 32) == 110 and data[start + 2] == 45:
-        return data[start + 3] == 45  # xn--…
-    return _known(tlds, data, start, end)
+        return bool(data[start + 3] == 45)  # xn--…
+    return bool(_known(tlds, data, start, end))
 
 
 @njit(cache=True, nogil=True)
@@ -226,7 +226,7 @@ def _ipv4(data: Bytes, lo: int, hi: int, i: int, versions: Hashes, parts: Ints) 
         return -1  # a heading with its number
     if _numbered(data, lo, i, versions):
         return -1
-    return end
+    return int(end)
 
 
 @njit(cache=True, nogil=True)

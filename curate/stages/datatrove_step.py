@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from curate.documents import Batch, column
 from curate.errors import ConfigError
@@ -58,7 +58,7 @@ class DatatroveConfig(StageConfig):
     step: str
     allow_modules: tuple[str, ...] = ()
     stream: Literal["batch", "source"] = "batch"
-    columns: dict[str, Literal["string", "int", "float", "bool"]] = {}
+    columns: dict[str, Literal["string", "int", "float", "bool"]] = Field(default_factory=dict)
     metadata: bool = True
     pass_columns: tuple[str, ...] = ()
 
@@ -136,7 +136,7 @@ class _Stream:
                 got.append(value)
             elif kind == "error":
                 raise value
-            elif kind == until or kind == "end":
+            elif kind in (until, "end"):
                 return got
 
 
@@ -149,13 +149,13 @@ def step_class(path: str, allow_modules: tuple[str, ...] = ()) -> type[Any]:
     allowed = ("datatrove", *allow_modules)
     if not any(path.startswith(f"{module}.") for module in allowed):
         raise ConfigError(
-            f"datatrove.step: {path!r} is not under {' or '.join(allowed)}; name its package in allow_modules to allow it"
+            f"datatrove.step: {path!r} is not under {' or '.join(allowed)}; name its package in allow_modules"
         )
     home, name = path.rsplit(".", 1)
     try:
         found = getattr(import_module(home), name)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"datatrove.step: {path!r}: no module {error.name!r}; install it or correct the path") from None
+        raise ConfigError(f"datatrove.step: {path!r}: no module {error.name!r}; install it or correct it") from None
     except AttributeError:
         raise ConfigError(f"datatrove.step: module {home!r} has no {name!r}") from None
     from datatrove.pipeline.base import PipelineStep
@@ -301,7 +301,9 @@ class DatatroveStep(Stage):
             return self._run_singly(documents, originals)
         return kept, set()
 
-    def _run_singly(self, documents: list[Any], originals: list[tuple[str, dict[str, Any]]]) -> Any:
+    def _run_singly(
+        self, documents: list[Any], originals: list[tuple[str, dict[str, Any]]]
+    ) -> tuple[dict[int, Any], set[int]]:
         kept: dict[int, Any] = {}
         failed: set[int] = set()
         self._dropped.reasons.clear()

@@ -6,7 +6,7 @@ The index is built from JSONL files that the config names. Text is lower-cased a
 
 Short items: one with fewer than ``n`` words and at least ``min_words`` is one key as a whole (its overlap is 0 or 1); a
 shorter one is left out and counted, since a handful of common words would accuse half of the Web. N-grams shared by
-more than ``max_items`` items are the benchmark's template and are left out as well; an item of nothing else is left out.
+more than ``max_items`` items are the benchmark's template and are left out too; an item of nothing else is left out.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class Index:
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as raw:
         if path.suffix == ".gz":
-            yield from gzip.open(raw)
+            with gzip.open(raw) as lines:
+                yield from lines
         elif path.suffix == ".zst":
             import zstandard
 
@@ -197,7 +198,7 @@ def build_index(config: DecontaminateConfig, base: Path) -> Index:
                     f"decontaminate: more than {config.max_ngrams} n-grams; raise max_ngrams or name fewer fields"
                 )
     if not grams:
-        raise ConfigError(f"decontaminate: no item has {config.min_words} words or more; check `fields` and `min_words`")
+        raise ConfigError(f"decontaminate: no item has {config.min_words} words or more; see `fields`, `min_words`")
     flat = np.concatenate(grams)
     item_of = np.repeat(np.arange(len(grams), dtype=np.int32), [len(g) for g in grams])
     order = np.argsort(flat, kind="stable")

@@ -1,9 +1,9 @@
 """The licence that a page states for itself, as opposed to licences that it mentions; labels only.
 
-Run it before ``extract_html``: it reads ``html`` where there is one, else ``text``. Pages without the words *licen[sc]e,
-creative commons, rights, public domain* or *CC BY* cost one scan; on others only the tags and sentences around the words are
-looked at, each at most some thousand characters, so no document tree is built and time stays linear. Comments, scripts
-and styles do not speak for the page.
+Run it before ``extract_html``: it reads ``html`` where there is one, else ``text``. Pages without the words *licence,
+creative commons, rights, public domain* or *CC BY* cost one scan; on others only the tags and sentences around them
+are looked at, each at most some thousand characters, so no document tree is built and time stays linear. Comments,
+scripts and styles do not speak for the page.
 
 ========  ==========================================================  =====================================
 evidence  what it is                                                  speaks for the page
@@ -19,7 +19,7 @@ phrase    a sentence that names a licence                             in head or
 link      a link to a licence without ``rel``                         in head or footer
 ========  ==========================================================  =====================================
 
-What does not speak for the page is counted in ``licence_mentions`` only. Where pieces of evidence that speak for it name
+What does not speak for the page is counted in ``licence_mentions`` only. Where evidence that speaks for it names
 different licences, ``licence_disagreement`` is true and the most restrictive counts: permissive, attribution,
 share-alike, non-commercial, no-derivatives, and ``unknown`` (a licence that this table does not know) above all.
 "All rights reserved" is no licence: it gives the name ``all-rights-reserved`` and tier ``unknown`` if nothing else
@@ -44,7 +44,10 @@ from curate.stages.base import Stage, StageConfig
 from curate.stages.licence_names import TIERS, from_identifier, from_text, from_url
 from curate.stages.licence_names import Licence as Named
 
-_TRIGGER = r"(?i)licen[cs]|lizenz|лиценз|creative ?commons|rights|public.domain|cc.by|cc0|vorbehalten|derechos|droits|diritti|direitos|права"
+_TRIGGER = (
+    r"(?i)licen[cs]|lizenz|лиценз|creative ?commons|rights|public.domain|cc.by|cc0"
+    r"|vorbehalten|derechos|droits|diritti|direitos|права"
+)
 #: The same in lower-case bytes, read as Latin-1 (see ``_Page``).
 _NEEDLES = [
     word.encode().decode("latin-1")
@@ -53,7 +56,10 @@ _NEEDLES = [
                  "derechos ", "direitos ", "diritti ", "права")
 ]  # fmt: skip
 _HIDDEN = re.compile(r"<!--|<(script|style|textarea|template|noscript)\b([^<>]{0,2000})>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"([a-zA-Z][\w:.-]{0,40})\s{0,8}=\s{0,8}(?:\"([^\"]{0,1000})\"|'([^']{0,1000})'|([^\s\"'<>`]{1,1000}))")
+_ATTRIBUTE = re.compile(
+    r"([a-zA-Z][\w:.-]{0,40})\s{0,8}=\s{0,8}"
+    r"(?:\"([^\"]{0,1000})\"|'([^']{0,1000})'|([^\s\"'<>`]{1,1000}))"
+)
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _FOOTER = re.compile(
     r"<footer\b|<[a-z]{1,10}\s[^<>]{0,300}?(?:id|class|role)\s{0,4}=\s{0,4}[\"']?[^\"'<>]{0,200}?"
@@ -64,15 +70,24 @@ _URL = re.compile(r"https?://[^\s<>\"')\]]{4,300}", re.IGNORECASE)
 _SELF = re.compile(
     r"\b(?:this|these|our) (?:\w+ ){0,2}(?:page|pages|site|website|web site|work|works|documents?|"
     r"documentation|manual|text|texts|content|contents|articles?|material|materials|wiki|book|guide|blog|posts?|tutorial|"
-    r"translation|website's)\b|except where otherwise|unless otherwise|permission is granted|content (?:is )?(?:available|licensed)|"
-    r"\b(?:text|content)s? (?:is|are) (?:available|licensed)|diese[rsm]? (?:seite|text|werk|inhalt|dokument)|inhalte? (?:ist|sind|steh)|"
+    r"translation|website's)\b|except where otherwise|unless otherwise|permission is granted|"
+    r"content (?:is )?(?:available|licensed)|"
+    r"\b(?:text|content)s? (?:is|are) (?:available|licensed)|diese[rsm]? (?:seite|text|werk|inhalt|dokument)|"
+    r"inhalte? (?:ist|sind|steh)|"
     r"\bce(?:tte)? (?:œuvre|document|page|site|contenu|texte)|\best[ea] (?:obra|página|sitio|documento|texto)|"
-    r"\bquest['oa] ?(?:opera|pagina|sito|documento|testo)|\bdit (?:werk|document)|この(?:作品|文書|ページ)|данн\w+ (?:текст|документ|сайт)",
+    r"\bquest['oa] ?(?:opera|pagina|sito|documento|testo)|\bdit (?:werk|document)|"
+    r"この(?:作品|文書|ページ)|данн\w+ (?:текст|документ|сайт)",
     re.IGNORECASE,
 )  # fmt: skip
-_RESERVED = re.compile(r"all rights reserved|alle rechte vorbehalten|tous droits réservés|todos los derechos reservados|"
-                       r"todos os direitos reservados|tutti i diritti riservati|все права защищены", re.IGNORECASE)  # fmt: skip
-_META = re.compile(r"(?:dc|dcterms|cc|schema|og|article)?[.:]?(?:rights(?:\.licen[sc]e)?|licen[sc]e|copyright|rights-standard)\Z")
+_RESERVED = re.compile(
+    r"all rights reserved|alle rechte vorbehalten|tous droits réservés|todos los derechos reservados|"
+    r"todos os direitos reservados|tutti i diritti riservati|все права защищены",
+    re.IGNORECASE,
+)
+_META = re.compile(
+    r"(?:dc|dcterms|cc|schema|og|article)?[.:]?"
+    r"(?:rights(?:\.licen[sc]e)?|licen[sc]e|copyright|rights-standard)\Z"
+)
 _REL = {"license", "licence", "dcterms.license", "dc.rights", "cc:license", "schema.license"}
 _NOT_THE_PAGE = {"imageobject", "videoobject", "audioobject", "dataset", "softwareapplication", "softwaresourcecode",
                  "mediaobject", "photograph", "product", "datadownload"}  # fmt: skip
@@ -176,10 +191,11 @@ def _from_tag(page: _Page, at: int, tag: str) -> Evidence | None:
     name = tag[1:12].lower()
     attributes = _attributes(_decoded(tag))
     location = page.location(at)
-    href = attributes.get("href") or attributes.get("content") or attributes.get("resource") or attributes.get("src") or ""
+    href = next((attributes[k] for k in ("href", "content", "resource", "src") if attributes.get(k)), "")
     if _REL & set(attributes.get("rel", "").lower().split()) and "href" in attributes:
         return Evidence("rel", location, True, _said(href))
-    if "license" in attributes.get("itemprop", "").lower().split() or "cc:license" in attributes.get("property", "").lower():
+    marks = f"{attributes.get('itemprop', '')} {attributes.get('property', '')}".lower().split()
+    if "license" in attributes.get("itemprop", "").lower().split() or "cc:license" in marks:
         return Evidence("meta", location, True, _said(href))
     if name.startswith("meta"):
         key = (attributes.get("name") or attributes.get("property") or "").lower()
@@ -230,13 +246,14 @@ def _hits(low: str) -> list[int]:
     """Positions of the words, per word at most ``_HITS`` from each end."""
     found: set[int] = set()
     for needle in _NEEDLES:
-        for find, step in ((low.find, 1), (low.rfind, -1)):
-            at = find(needle)
-            for _ in range(_HITS):
-                if at < 0:
-                    break
-                found.add(at)
-                at = low.find(needle, at + 1) if step == 1 else low.rfind(needle, 0, at)
+        at, n = low.find(needle), 0
+        while at >= 0 and n < _HITS:
+            found.add(at)
+            at, n = low.find(needle, at + 1), n + 1
+        at, n = (low.rfind(needle) if at >= 0 else -1), 0
+        while at >= 0 and n < _HITS:
+            found.add(at)
+            at, n = low.rfind(needle, 0, at), n + 1
     return sorted(found)
 
 

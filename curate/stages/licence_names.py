@@ -1,4 +1,4 @@
-"""Which licence a URL or a phrase names: name (SPDX where there is one), version, tier. Parsed, not substring-matched."""
+"""Which licence a URL or a phrase names: name (SPDX where there is one), version, tier. Parsed, not searched for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ _SITES: dict[str, tuple[tuple[str, str, str], ...]] = {
         (r"/doc/open-government-licence", "OGL-UK", "attribution"),
         (r"/doc/non-commercial-government-licence", "NCGL-UK", "non-commercial"),
     ),
-    "govdata.de": ((r"/dl-de/by-(\d)-0", "DL-DE-BY", "attribution"), (r"/dl-de/zero-(\d)-0", "DL-DE-ZERO", "permissive")),
+    "govdata.de": (
+        (r"/dl-de/by-(\d)-0", "DL-DE-BY", "attribution"),
+        (r"/dl-de/zero-(\d)-0", "DL-DE-ZERO", "permissive"),
+    ),
     "opensource.org": (
         (r"/licenses?/mit\b", "MIT", "permissive"),
         (r"/licenses?/isc\b", "ISC", "permissive"),
@@ -143,13 +146,15 @@ _ELEMENTS = (
     ("nd", r"no[- ]?deriv(?:ative)?s?|keine bearbeitung|pas de modification|sin ?(?:obra)?derivadas?|sem ?derivações|"
            r"non opere derivate|geen ?afgeleide|bez utworów zależnych|改変禁止|禁止演绎|변경금지"),
     ("sa", r"share[- ]?alike|weitergabe unter gleichen|partage (?:dans les mêmes|à l.identique)|compartir ?igual|"
-           r"compartilha ?igual|condividi allo stesso|gelijk ?delen|na tych samych warunkach|継承|相同方式共享|동일조건변경허락"),
+           r"compartilha ?igual|condividi allo stesso|gelijk ?delen|na tych samych warunkach|継承|相同方式共享|"
+           r"동일조건변경허락"),
 )  # fmt: skip
 _CC_SHORT = re.compile(
     r"\bcc[- ]?(by(?:[- ](?:nc|nd|sa)){0,2})\b(?:[- ,]{0,2}(?:v(?:ersion)? ?)?(\d\.\d))?", re.IGNORECASE
 )
 _CC_LONG = re.compile(
-    rf"\b(?:creative commons|cc)\b[^.\n]{{0,40}}?(?:{_ATTRIBUTION})(?:(?!\b(?:mit|or|and|und|et|by)\b)(?:[^.;\n<]|\.(?=\d))){{0,120}}",
+    rf"\b(?:creative commons|cc)\b[^.\n]{{0,40}}?(?:{_ATTRIBUTION})"
+    rf"(?:(?!\b(?:mit|or|and|und|et|by)\b)(?:[^.;\n<]|\.(?=\d))){{0,120}}",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(\d\.\d)\b")
@@ -159,7 +164,11 @@ _PHRASES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"\bcc[- ]?0\b(?:[ -](\d\.\d))?|creative commons zero", "CC0", "permissive"),
         (r"gnu free documentation licen[sc]e(?:,? (?:version|v\.?) ?(\d\.\d))?", "GFDL", "share-alike"),
         (r"gnu affero general public licen[sc]e(?:,? (?:version|v\.?) ?(\d(?:\.\d)?))?", "AGPL", "share-alike"),
-        (r"gnu (?:lesser|library) general public licen[sc]e(?:,? (?:version|v\.?) ?(\d(?:\.\d)?))?", "LGPL", "share-alike"),
+        (
+            r"gnu (?:lesser|library) general public licen[sc]e(?:,? (?:version|v\.?) ?(\d(?:\.\d)?))?",
+            "LGPL",
+            "share-alike",
+        ),
         (r"gnu general public licen[sc]e(?:[^.\n]{0,60}?version (\d(?:\.\d)?))?", "GPL", "share-alike"),
         (r"apache (?:software )?licen[sc]e,? ?(?:(?:version|v\.?) ?)?(\d\.\d)?", "Apache", "permissive"),
         (r"mozilla public licen[sc]e,? ?(?:(?:version|v\.?) ?)?(\d\.\d)?", "MPL", "share-alike"),
@@ -183,8 +192,8 @@ def from_text(text: str) -> list[Licence]:
         if not found:
             found.append(creative_commons(elements, version[1] if version else None))
     for pattern, name, tier in _PHRASES:
-        if m := pattern.search(text):
-            version_text = m[1] if pattern.groups else None
+        if found_here := pattern.search(text):
+            version_text = found_here[1] if pattern.groups else None
             if version_text and "." not in version_text:
                 version_text += ".0"
             found.append(Licence(f"{name}-{version_text}" if version_text else name, version_text, tier))

@@ -15,7 +15,7 @@ pii_us_ssns         ``<US_SSN>``          3-2-4 digits by the numbering rules; o
 ==================  ====================  ============================================================================
 
 Choices: addresses at example.com are redacted like others, since nothing is lost by it; one random string of 13 to 19
-digits in ten passes Luhn, therefore an issuer's prefix must fit as well, and digits inside a URL or after ``#`` are left
+digits in ten passes Luhn, therefore an issuer's prefix must fit as well, and digits in a URL or after ``#`` are left
 alone. Names and postal addresses need a model and are not touched. Matched strings go nowhere but out of the text.
 """
 
@@ -88,7 +88,7 @@ class Pii(Stage):
     """
 
     name = "pii"
-    follows = "kinds of Dolma (arXiv 2402.00159) and datatrove's PIIFormatter, with checks; fixed instead of rotating tokens"
+    follows = "kinds of Dolma (arXiv 2402.00159) and datatrove's PIIFormatter, with checks and fixed tokens"
     changes_text = True
     Config = PiiConfig
     config: PiiConfig

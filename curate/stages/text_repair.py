@@ -68,7 +68,7 @@ def cut_marks(text: str) -> str:
 
 
 def parts(text: str, size: int = PART) -> list[str]:
-    """The text in parts of at most ``size`` characters, cut after line ends or else after spaces, where there are any."""
+    """The text in parts of at most ``size`` characters, cut after line ends, or else after spaces."""
     out: list[str] = []
     start = 0
     while len(text) - start > size:

@@ -63,7 +63,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """The text in parts of at most ``size`` characters, cut before white space in the second half where there is any."""
+    """The text in parts of at most ``size`` characters, cut before white space in their second half if possible."""
     start = 0
     while len(text) - start > size:
         end = start + size
@@ -110,9 +110,7 @@ class Tokens(Stage):
             return
         path = self._file(context.base)
         if not path.is_file():
-            raise ConfigError(
-                f"tokens.tokenizer: no file {path}; give the path of a tokenizer.json, or {BUNDLED!r} for the one shipped"
-            )
+            raise ConfigError(f"tokens.tokenizer: no file {path}; give the path of a tokenizer.json, or {BUNDLED!r}")
         from tokenizers import Tokenizer
 
         try:

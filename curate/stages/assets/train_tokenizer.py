@@ -44,7 +44,9 @@ def _pages(path: Path) -> Iterator[str]:
         for record in ArchiveIterator(stream, record_types=WarcRecordType.response, parse_http=True):
             if record.http_content_type in ("text/html", "application/xhtml+xml"):
                 body = record.reader.read()
-                yield extract_plain_text(HTMLTree.parse_from_bytes(body, detect_encoding(body)), main_content=False)
+                yield extract_plain_text(
+                    HTMLTree.parse_from_bytes(body, detect_encoding(body) or "utf-8"), main_content=False
+                )
 
 
 def train(texts: Iterator[str], out: Path) -> None:

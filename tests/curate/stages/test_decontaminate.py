@@ -19,7 +19,9 @@ from curate.errors import ConfigError
 from curate.stages.base import Context
 from curate.stages.decontaminate import Decontaminate, DecontaminateConfig
 
-QUESTION = "Which of the seven bridges did the mathematician try to cross exactly once before he gave up and invented graphs?"
+QUESTION = (
+    "Which of the seven bridges did the mathematician try to cross exactly once before he gave up and invented graphs?"
+)
 LONG = " ".join(f"word{i}" for i in range(40))
 
 
@@ -69,7 +71,11 @@ def test_fields_are_joined_and_nested_values_are_read(tmp_path: Path) -> None:
 def test_short_items_match_as_a_whole_and_very_short_ones_are_left_out(tmp_path: Path) -> None:
     items = [{"question": "a b c d e f g h"}, {"question": "too short"}]
     stage = stage_for(tmp_path, write(tmp_path / "q.jsonl", items))
-    assert label(stage, "x a b c d e f g h y", "a b c d e f g", "too short") == [(1.0, 1, "q"), (0.0, 0, None), (0.0, 0, None)]
+    assert label(stage, "x a b c d e f g h y", "a b c d e f g", "too short") == [
+        (1.0, 1, "q"),
+        (0.0, 0, None),
+        (0.0, 0, None),
+    ]
     assert stage.index is not None and stage.index.report()["items_too_short"] == 1
 
 
@@ -97,9 +103,11 @@ def test_action_drop_records_overlap_threshold_and_benchmark(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("item", "page"),
     [
-        ("Größe und Übung machen den Meister sagt man in Österreich gern", "GRÖSSE? Nein: GRÖßE und ÜBUNG machen den Meister, sagt man in Österreich gern"),
+        ("Größe und Übung machen den Meister sagt man in Österreich gern", 
+         "GRÖSSE? Nein: GRÖßE und ÜBUNG machen den Meister, sagt man in Österreich gern"),
         ("東京は日本の首都でありとても大きい都市です", "さて、東京は、日本の首都であり とても大きい都市です。"),
-        ("it's what you don't know that can't hurt you they said to me", "It’s what you don’t know that can’t hurt you – they said to me"),
+        ("it's what you don't know that can't hurt you they said to me", 
+         "It’s what you don’t know that can’t hurt you – they said to me"),
     ],
 )  # fmt: skip
 def test_case_punctuation_and_scripts_without_spaces(tmp_path: Path, item: str, page: str) -> None:
@@ -109,7 +117,9 @@ def test_case_punctuation_and_scripts_without_spaces(tmp_path: Path, item: str, 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=4, max_size=30), st.lists(st.sampled_from("abc"), max_size=60))
-def test_overlap_agrees_with_sets_of_tuples(tmp_path_factory: pytest.TempPathFactory, item: list[str], page: list[str]) -> None:
+def test_overlap_agrees_with_sets_of_tuples(
+    tmp_path_factory: pytest.TempPathFactory, item: list[str], page: list[str]
+) -> None:
     folder = tmp_path_factory.mktemp("d")
     stage = stage_for(folder, write(folder / "q.jsonl", [{"question": " ".join(item)}]), n=4, min_words=2)
     grams = {tuple(item[i : i + 4]) for i in range(len(item) - 3)}

@@ -83,7 +83,9 @@ def test_without_ftfy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
         stage_of()
 
 
-@pytest.mark.parametrize("food", ["a@", "1-", "<", "&amp;", "&", "â€™", "é", "\u0301", "Ã", "\x1b[", "://", "  ", "ï¿½"])
+@pytest.mark.parametrize(
+    "food", ["a@", "1-", "<", "&amp;", "&", "â€™", "é", "\u0301", "Ã", "\x1b[", "://", "  ", "ï¿½"]
+)
 def test_a_megabyte_of_slow_regex_food_takes_less_than_two_seconds(food: str) -> None:
     stage = stage_of()
     text = food * (1_000_000 // len(food.encode()))

@@ -128,7 +128,8 @@ def test_neither_import_nor_counting_leaves_a_trace_in_the_environment(bundled: 
     before = dict(os.environ)
     count(bundled, "some text")
     assert dict(os.environ) == before
-    code = "import sys, os, curate.stages.tokens; print('TOKENIZERS_PARALLELISM' in os.environ, 'tokenizers' in sys.modules)"
+    code = "import sys, os, curate.stages.tokens\n"
+    code += "print('TOKENIZERS_PARALLELISM' in os.environ, 'tokenizers' in sys.modules)"
     environment = {k: v for k, v in os.environ.items() if k != "TOKENIZERS_PARALLELISM"}
     environment["PYTHONPATH"] = str(ASSETS.parents[2])
     got = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
