@@ -217,6 +217,8 @@ def _strings(layer: Layer, name: str, issues: list[ConfigIssue]) -> tuple[str, .
 
 def _optional_string(layer: Layer, name: str, issues: list[ConfigIssue]) -> str | None:
     value = layer.document.data.get(name)
+    if isinstance(value, bool):  # `keep: true` is a sentence too
+        return "true" if value else "false"
     if value is None or (isinstance(value, str) and value.strip()):
         return value
     issues.append(layer.issue("wrong_type", f"`{name}` must be an expression in quotes, or null", (name,)))

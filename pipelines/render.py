@@ -134,10 +134,12 @@ def progress_line(state: Progress) -> str:
         parts.append(f"{count(state.documents)} documents ({count(state.documents / state.seconds)}/s)")
     if state.seconds > 0 and state.bytes_done:
         parts.append(f"{size(state.bytes_done / state.seconds)}/s")
-    if state.documents:
+    if state.kept:
         parts.append(f"kept {share(state.kept, state.documents)}")
     if state.failed:
         parts.append(f"failed {count(state.failed)}")
+    if not state.share and state.seconds >= 1:
+        parts.append(f"{duration(state.seconds)} so far")
     if state.seconds_left is not None and state.share < 1:
         parts.append(f"{duration(state.seconds_left)} left")
     return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def main(config: Path, overrides: Sequence[str], print_config: bool) -> Answer:
     return Answer(
         plan.to_json(),
         lambda: _steps(plan),
-        notes=[f"next: curate run {config}" + "".join(f" --set {o!r}" for o in overrides)],
+        notes=["next: " + shlex.join(["curate", "run", str(config), *(p for o in overrides for p in ("--set", o))])],
     )
 
 

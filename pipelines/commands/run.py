@@ -8,6 +8,9 @@ from pathlib import Path
 from pipelines.commands.again import checked
 from pipelines.commands.answer import Answer
 
+#: exit codes from here on are 128 + the number of a signal
+INTERRUPTED = 129
+
 
 def main(config: Path, overrides: Sequence[str], accept_input_changes: bool) -> Answer:
     """The sums of the run; progress goes to stderr while it works."""

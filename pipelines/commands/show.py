@@ -8,6 +8,9 @@ from typing import Any
 
 from pipelines.commands.answer import Answer
 
+#: left out where a person reads and names no columns: they would hide what is read for
+_HIDDEN = ("offset", "length", "row", "text_stats_")
+
 
 def main(
     folder: str,
@@ -23,7 +26,10 @@ def main(
 
     found = sample(folder, where=where, reason=reason, limit=limit, seed=seed, columns=columns)
     data = {"documents": [{name: _plain(value) for name, value in row.items()} for row in found]}
-    return Answer(data, lambda: "\n\n".join(_document(row, chars) for row in found) or "no document matches")
+    hidden = _HIDDEN if columns is None else ()
+    shown = [{name: value for name, value in row.items() if not name.startswith(hidden)} for row in found]
+    notes = ["places and text_stats_… are not shown; --columns names what to show"] if hidden and found else []
+    return Answer(data, lambda: "\n\n".join(_document(r, chars) for r in shown) or "no document matches", notes=notes)
 
 
 def _plain(value: Any) -> Any:

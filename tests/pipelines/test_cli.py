@@ -459,3 +459,28 @@ def test_completion_is_offered() -> None:
              "COMP_CWORD": "1"},
     )  # fmt: skip
     assert done.stdout.strip() == "plan"
+
+
+@pytest.mark.slow
+def test_a_run_can_be_looked_at_from_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    lines = [json.dumps({"id": str(i), "text": f"Document {i // 2} has a few words of its own."}) for i in range(8)]
+    (tmp_path / "in" / "a.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "curate.yaml").write_text(MINIMAL + "dedup: [exact]\nrun: {workers: 1}\nreport: null\n")
+    ran = curate("run", "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    assert (answer["in"], answer["kept"]) == (8, 4)
+    verified = json.loads(curate("verify", "out/curate", "--json", cwd=tmp_path).stdout)
+    assert verified["ok"] is True
+    assert sum(verified["dropped"].values()) == 4
+    planned = json.loads(curate("plan", "--json", cwd=tmp_path).stdout)
+    assert all(step["todo"] == 0 for step in planned["steps"])
+    shown = json.loads(curate("show", "out/curate", "--reason", "any", "--limit", "1", "--json", cwd=tmp_path).stdout)
+    (gone,) = shown["documents"]
+    told = json.loads(curate("why", gone["id"], "--run", "out/curate", "--json", cwd=tmp_path).stdout)
+    assert told["end"] == "dropped"
+    assert json.loads(curate("status", "out/curate", "--json", cwd=tmp_path).stdout)["state"] == "complete"
+    refused = curate("mix", "out/curate", "--set", "run.seed=3", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "only recipe and mix" in refused.stderr
