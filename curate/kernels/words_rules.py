@@ -181,6 +181,10 @@ BIT_NAMES = ["prefix", "suffix", "alpha", "lower", "upper", "dot_left", "dot_rig
 BIT_NAMES += ["is_alpha", "symbol", "word", "punct", "sentence_end"]
 
 
+_STORED_UNICODE = "14.0.0"
+"""Unicode version of the stored classes; a test holds it equal to the one in english_words.json."""
+
+
 @cache
 def code_point_classes() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     """``(pages, index)``: the class bits of code point ``c`` are ``pages[index[c >> 8], c & 255]``.
@@ -189,7 +193,7 @@ def code_point_classes() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]
     """
     with np.load(str(_asset("code_points.npz"))) as stored:
         pages, index = stored["pages"], stored["index"]
-    if unicodedata.unidata_version != "14.0.0":
+    if unicodedata.unidata_version != _STORED_UNICODE:
         return _with_current_unicode(pages, index)
     return np.ascontiguousarray(pages), np.ascontiguousarray(index)
 
@@ -197,13 +201,16 @@ def code_point_classes() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]
 def _with_current_unicode(
     pages: npt.NDArray[np.uint16], index: npt.NDArray[np.uint16]
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-    bits = pages[index].reshape(-1)
-    bits &= np.uint16(0xFFFF ^ (IS_ALPHA | WORD | PUNCT))
-    for code in range(0x110000):
-        ch = chr(code)
-        if ch.isalnum() or ch == "_":
-            bits[code] |= (IS_ALPHA if ch.isalpha() else 0) | WORD
-        if unicodedata.category(ch)[0] == "P":
-            bits[code] |= PUNCT
-    fresh, places = np.unique(bits.reshape(-1, 256), axis=0, return_inverse=True)
-    return np.ascontiguousarray(fresh), places.reshape(-1).astype(np.uint16)
+    """The same classes with IS_ALPHA, WORD and PUNCT as the running Python has them."""
+    bits = pages[index].reshape(-1) & np.uint16(0xFFFF ^ (IS_ALPHA | WORD | PUNCT))
+    every = np.arange(len(bits), dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    for run in re.finditer(r"\w+", every):
+        letters = np.fromiter(map(str.isalpha, run.group()), bool, run.end() - run.start())
+        bits[run.start() : run.end()] |= WORD | np.where(letters, IS_ALPHA, 0).astype(np.uint16)
+    punctuation = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"}
+    marks = map(punctuation.__contains__, map(unicodedata.category, every))
+    bits[np.fromiter(marks, bool, len(bits))] |= PUNCT
+    rows = [row.tobytes() for row in bits.reshape(-1, 256)]
+    numbers = {row: number for number, row in enumerate(dict.fromkeys(rows))}
+    fresh = np.frombuffer(b"".join(numbers), np.uint16).reshape(-1, 256).copy()
+    return fresh, np.array([numbers[row] for row in rows], np.uint16)

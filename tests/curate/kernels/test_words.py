@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ from curate.kernels.words import (
     WordSplitter,
 )
 from curate.kernels.words_data import join
-from curate.kernels.words_rules import BIT_NAMES, english_rules
+from curate.kernels.words_rules import (
+    _STORED_UNICODE,
+    BIT_NAMES,
+    IS_ALPHA,
+    PUNCT,
+    WORD,
+    _with_current_unicode,
+    code_point_classes,
+    english_rules,
+)
 
 GOLDEN: dict[str, Any] = json.loads(Path(__file__).with_name("golden_words.json").read_text("utf-8"))
 
@@ -255,6 +265,20 @@ def test_a_hostile_chunk_costs_linear_time(hostile: str) -> None:
 def test_class_bits_are_in_the_order_that_the_code_expects(repo: Path) -> None:
     raw = json.loads((repo / "curate/kernels/assets/english_words.json").read_text("utf-8"))
     assert raw["bits"] == BIT_NAMES
+    assert raw["unicode"] == _STORED_UNICODE
+
+
+def test_classes_made_for_another_unicode_version_follow_the_running_python() -> None:
+    pages, index = _with_current_unicode(*code_point_classes())
+    bits = pages[index].reshape(-1)
+    for code in [*range(0x3000), *range(0x1F000, 0x1FB00), *range(0x10D00, 0x11000)]:
+        ch, found = chr(code), int(bits[code])
+        assert bool(found & WORD) == (ch.isalnum() or ch == "_")
+        assert bool(found & IS_ALPHA) == ch.isalpha()
+        assert bool(found & PUNCT) == unicodedata.category(ch).startswith("P")
+    rest = ~np.uint16(WORD | IS_ALPHA | PUNCT)
+    stored_pages, stored_index = code_point_classes()
+    assert ((bits & rest) == (stored_pages[stored_index].reshape(-1) & rest)).all()
 
 
 @pytest.mark.parametrize(
