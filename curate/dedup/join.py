@@ -20,7 +20,7 @@ from curate.dedup.signatures import band_matrix
 from curate.dedup.survivors import Corpus, Signatures, load_corpus, table_of
 from curate.documents import column
 from curate.errors import ConfigError, VerificationError
-from curate.kernels.clusters import equal_groups, first_pairs
+from curate.kernels.clusters import equal_groups, first_pairs, keys_between
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -163,21 +163,9 @@ def _keys_between(
     low: int,
     high: int,
 ) -> tuple[U64, npt.NDArray[np.int32]]:
-    """Keys of the range with the ranks of their documents, in the order of ranks."""
-    keys: list[U64] = [np.zeros(0, np.uint64)]
-    members: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
+    """Keys of the range with the ranks of their documents."""
+    found = [(np.zeros(0, np.uint64), np.zeros(0, np.int32))]
     for (_, given), rank in zip(signatures, ranks, strict=True):
         matrix, valid = band_matrix(table_of(given, ["bands"]), config)
-        live = valid & is_first[rank]
-        if low == 0 and high == 2**64 - 1:
-            chosen = matrix[live]
-            keys.append(chosen.reshape(-1))
-            members.append(np.repeat(rank[live].astype(np.int32), matrix.shape[1]))
-            continue
-        inside = (matrix >= np.uint64(low)) & (matrix <= np.uint64(high)) & live[:, None]
-        rows, columns = np.nonzero(inside)
-        keys.append(matrix[rows, columns])
-        members.append(rank[rows].astype(np.int32))
-    all_keys, all_members = np.concatenate(keys), np.concatenate(members)
-    order = np.argsort(all_members, kind="stable")
-    return all_keys[order], all_members[order]
+        found.append(keys_between(matrix, valid & is_first[rank], rank, np.uint64(low), np.uint64(high)))
+    return np.concatenate([keys for keys, _ in found]), np.concatenate([members for _, members in found])

@@ -130,7 +130,7 @@ def resolve(
     config: Plan | DedupConfig | Sequence[DedupConfig],
     *,
     candidates: Sequence[pa.Table] | None = None,
-    memory_mb: int = 512,
+    memory_mb: float = 512,
 ) -> Resolved:
     """Labels of all documents of all shards, and the pairs that explain the drops.
 
@@ -190,9 +190,7 @@ def _decide(corpus: Corpus, compared: Compared, threshold: float) -> tuple[_Fate
     edges = np.flatnonzero(similarity >= threshold)
     left, right = compared.left[edges], compared.right[edges]
     borders, at = neighbours(len(corpus), left, right)
-    fates = survivors(
-        corpus.text_group, corpus.url_group, corpus.first, left, right, similarity[edges], borders, at
-    )
+    fates = survivors(corpus.text_group, corpus.url_group, corpus.first, left, right, similarity[edges], borders, at)
     return _Fates(*fates), edges
 
 

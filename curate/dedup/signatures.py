@@ -44,8 +44,10 @@ def sign_shard(
     plan = as_plan(config)
     parts: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
+    done = 0
     for batch in batches:
-        part = _sign_batch(batch, plan, sum(p.num_rows for p in parts), signatures)
+        part = _sign_batch(batch, plan, done, signatures)
+        done += len(batch)
         schema = schema or part.schema
         parts.append(part.cast(schema) if part.schema != schema else part)
     if schema is None:
@@ -122,9 +124,7 @@ def _add_exact(
         arrays.append(url_digests(_column(batch, "url", "dedup.exact.url")))
 
 
-def _add_minhash(
-    texts: pa.Array, plan: Plan, signatures: bool, fields: list[pa.Field], arrays: list[pa.Array]
-) -> None:
+def _add_minhash(texts: pa.Array, plan: Plan, signatures: bool, fields: list[pa.Field], arrays: list[pa.Array]) -> None:
     if plan.minhash is None:
         return
     from curate.dedup.minhash import sign

@@ -147,11 +147,11 @@ class Verifier:
         memory_mb: budget for shingle sets, in MB; one document may exceed it alone.
     """
 
-    def __init__(self, corpus: Corpus, reader: TextReader, config: MinhashConfig, memory_mb: int = 512) -> None:
+    def __init__(self, corpus: Corpus, reader: TextReader, config: MinhashConfig, memory_mb: float = 512) -> None:
         self._corpus = corpus
         self._reader = reader
         self._config = config
-        self._block_bytes = memory_mb * 1_000_000 // 2
+        self._block_bytes = max(1, int(memory_mb * 1_000_000) // 2)
         self._blocks: dict[int, tuple[I64, U64, I64]] = {}
 
     def compare(self, codes: U64) -> Compared:

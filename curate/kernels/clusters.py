@@ -23,12 +23,13 @@ def equal_groups(keys: Kernel, members: Kernel) -> Kernel:
 
     Args:
         keys: well mixed 64-bit keys.
-        members: rank of the document of each key; equal keys come with ascending members.
+        members: rank of the document of each key.
 
     Returns:
         ``(grouped, borders)``: group ``g`` is ``grouped[borders[g]:borders[g + 1]]``, ascending, at least two. A member
         that has a key twice counts once.
     """
+    keys, members = _not_alone(keys, members)
     count = keys.shape[0]
     bins = 1
     while bins < count // 8 and bins < 65536:
@@ -53,6 +54,64 @@ def equal_groups(keys: Kernel, members: Kernel) -> Kernel:
 
 
 @njit(cache=True, nogil=True)
+def _not_alone(keys: Kernel, members: Kernel) -> Kernel:
+    """The keys that may occur more than once; most keys do not, and a bit per eighth of a key tells them apart."""
+    count = keys.shape[0]
+    words = 1
+    while words * 64 < 8 * count:
+        words *= 2
+    mask = uint64(words - 1)
+    seen = np.zeros(words, np.uint64)
+    again = np.zeros(words, np.uint64)
+    for i in range(count):
+        word = int64((keys[i] >> uint64(16)) & mask)
+        bit = uint64(1) << ((keys[i] >> uint64(10)) & uint64(63))
+        again[word] |= seen[word] & bit
+        seen[word] |= bit
+    kept_keys = np.empty(count, np.uint64)
+    kept = np.empty(count, members.dtype)
+    k = 0
+    for i in range(count):
+        bit = uint64(1) << ((keys[i] >> uint64(10)) & uint64(63))
+        kept_keys[k] = keys[i]
+        kept[k] = members[i]
+        k += (again[int64((keys[i] >> uint64(16)) & mask)] & bit) != 0
+    return kept_keys[:k], kept[:k]
+
+
+@njit(cache=True, nogil=True)
+def keys_between(matrix: Kernel, chosen: Kernel, ranks: Kernel, low: int, high: int) -> Kernel:
+    """The keys of a range, and whose they are.
+
+    Args:
+        matrix: documents × bands, uint64.
+        chosen: per document, whether its keys count.
+        ranks: per document.
+        low: least key, uint64.
+        high: greatest key, uint64.
+
+    Returns:
+        ``(keys, members)``.
+    """
+    found = 0
+    for d in range(matrix.shape[0]):
+        if chosen[d]:
+            for b in range(matrix.shape[1]):
+                found += low <= matrix[d, b] <= high
+    keys = np.empty(found, np.uint64)
+    members = np.empty(found, np.int32)
+    k = 0
+    for d in range(matrix.shape[0]):
+        if chosen[d]:
+            for b in range(matrix.shape[1]):
+                if low <= matrix[d, b] <= high:
+                    keys[k] = matrix[d, b]
+                    members[k] = ranks[d]
+                    k += 1
+    return keys, members
+
+
+@njit(cache=True, nogil=True)
 def _sort_stably(keys: Kernel, members: Kernel) -> None:
     if keys.shape[0] > 64:
         order = np.argsort(keys, kind="mergesort")
@@ -73,7 +132,7 @@ def _sort_stably(keys: Kernel, members: Kernel) -> None:
 
 @njit(cache=True, nogil=True)
 def _runs(keys: Kernel, members: Kernel) -> Kernel:
-    """Runs of equal keys with at least two different members; runs stand in the bins' order, which is the keys'."""
+    """Runs of equal keys with at least two different members; sorts the members of each run."""
     grouped = np.empty(keys.shape[0], np.int64)
     borders = np.zeros(keys.shape[0] // 2 + 1, np.int64)
     groups = 0
@@ -83,15 +142,18 @@ def _runs(keys: Kernel, members: Kernel) -> Kernel:
         j = i
         begin = k
         while j < keys.shape[0] and keys[j] == keys[i]:
-            if k == begin or grouped[k - 1] != members[j]:
-                grouped[k] = members[j]
-                k += 1
             j += 1
-        if k - begin < 2:
-            k = begin
-        else:
-            groups += 1
-            borders[groups] = k
+        if j - i > 1:
+            members[i:j].sort()
+            for m in range(i, j):
+                if k == begin or grouped[k - 1] != members[m]:
+                    grouped[k] = members[m]
+                    k += 1
+            if k - begin < 2:
+                k = begin
+            else:
+                groups += 1
+                borders[groups] = k
         i = j
     return grouped[:k].copy(), borders[: groups + 1].copy()
 
@@ -265,9 +327,7 @@ def survivors(
             e = edges[p]
             s = holder[text_group[right[e] if left[e] == node else left[e]]]
             if s >= 0 and (
-                best < 0
-                or similarity[e] > similarity[best]
-                or (similarity[e] == similarity[best] and s < survivor[d])
+                best < 0 or similarity[e] > similarity[best] or (similarity[e] == similarity[best] and s < survivor[d])
             ):
                 best = e
                 survivor[d] = s

@@ -174,7 +174,8 @@ def test_candidates_of_key_ranges_give_the_same_answer(tmp_path: Path) -> None:
     shards = [table(texts[i::3], [f"{j:032x}" for j in range(i, len(texts), 3)]) for i in range(3)]
     signed = []
     for i, shard in enumerate(shards):
-        pq.write_table(sign_shard(shard.to_batches(), MinhashConfig()), tmp_path / f"{i}.parquet", write_page_checksum=True)
+        signatures = sign_shard(shard.to_batches(), MinhashConfig())
+        pq.write_table(signatures, tmp_path / f"{i}.parquet", write_page_checksum=True)
         signed.append((i, tmp_path / f"{i}.parquet"))
     parts = [candidate_pairs(signed, MinhashConfig(), partition=(k, 3)) for k in range(3)]
     reader = TableTexts(dict(enumerate(shards)))
@@ -182,16 +183,19 @@ def test_candidates_of_key_ranges_give_the_same_answer(tmp_path: Path) -> None:
     pieced = resolve(signed, reader, MinhashConfig(), candidates=parts)
     assert pieced.pairs.equals(whole.pairs)
     assert pieced.report == whole.report
-    pairs = {row for part in parts for row in zip(part["left_id"].to_pylist(), part["right_id"].to_pylist(), strict=True)}
-    alone = candidate_pairs(signed, MinhashConfig())
-    assert pairs == set(zip(alone["left_id"].to_pylist(), alone["right_id"].to_pylist(), strict=True))
+
+    def names(part: pa.Table) -> set[tuple[str, str]]:
+        return set(zip(part["left_id"].to_pylist(), part["right_id"].to_pylist(), strict=True))
+
+    assert set().union(*map(names, parts)) == names(candidate_pairs(signed, MinhashConfig()))
 
 
 def test_texts_are_read_from_parquet_row_groups(tmp_path: Path) -> None:
     shard = table([words(i, i + 40) for i in range(30)])
     pq.write_table(shard, tmp_path / "texts.parquet", row_group_size=7)
     reader = ParquetTexts({"s": tmp_path / "texts.parquet"})
-    assert reader.texts("s", np.array([0, 6, 7, 29], np.int32)).to_pylist() == shard["text"].take([0, 6, 7, 29]).to_pylist()
+    texts = reader.texts("s", np.array([0, 6, 7, 29], np.int32))
+    assert texts.to_pylist() == [words(i, i + 40) for i in (0, 6, 7, 29)]
     with pytest.raises(VerificationError, match="30 rows"):
         reader.texts("s", np.array([30], np.int32))
     signed = [("s", sign_shard(shard.to_batches(), MinhashConfig()))]
@@ -243,7 +247,7 @@ def summary(result: Resolved) -> dict[str, dict[str, object]]:
     return {row["id"]: row for row in rows}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(documents, steps, st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 7))
 def test_shards_and_batches_change_nothing(
     texts: list[str], config: object, rng: object, n_shards: int, batch: int
@@ -257,7 +261,7 @@ def test_shards_and_batches_change_nothing(
     assert first.pairs.equals(second.pairs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(documents, steps)
 def test_what_is_dropped_is_like_its_survivor_and_survivors_stay(texts: list[str], config: object) -> None:
     whole = table(texts)
@@ -285,7 +289,12 @@ def test_exact_copies_of_news_articles_are_found(shared: Path) -> None:
     true_copies = news["duplicate_of"].is_valid().to_numpy()
     assert true_copies.sum() == 98
     exact = np.array([kind == "exact" for kind in dropped])
-    assert (exact == true_copies).all()
+    assert exact[true_copies].all()
+    text = dict(zip(news["id"].to_pylist(), news["text"].to_pylist(), strict=True))
+    for row in result.pairs.filter(pa.compute.equal(result.pairs["kind"], "exact")).to_pylist():
+        # two more differ in nothing but their blanks
+        assert text[row["removed_source_id"]].split() == text[row["survivor_source_id"]].split()
+    assert exact.sum() == 100
     assert all(row["similarity"] >= 0.8 for row in result.pairs.to_pylist())
 
 

@@ -31,7 +31,7 @@ def run(function, values, **options):
     return string_array(*function(*string_buffers(pa.array(values, pa.string())), **options)).to_pylist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts)
 def test_fold_is_nfc_lower_case_and_single_spaces(values: list[str]) -> None:
     assert run(fold, values, lower=True, collapse=True) == [" ".join(nfc_lower(v).split()) for v in values]
@@ -39,19 +39,19 @@ def test_fold_is_nfc_lower_case_and_single_spaces(values: list[str]) -> None:
     assert run(fold, values, lower=False, collapse=False) == plain
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts)
 def test_fold_words_is_the_words_joined_by_spaces(values: list[str]) -> None:
     assert run(fold_words, values) == [" ".join(re.findall(r"\w+", nfc_lower(v))) for v in values]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts)
 def test_simplify_does_not_depend_on_the_neighbouring_texts(values: list[str]) -> None:
     assert run(simplify, values) == [run(simplify, [v])[0] for v in values]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts)
 def test_has_word_finds_any_word_character(values: list[str]) -> None:
     found = has_word(*string_buffers(pa.array(values, pa.string())))
@@ -59,7 +59,7 @@ def test_has_word_finds_any_word_character(values: list[str]) -> None:
 
 
 def test_every_code_point_folds_as_python_does() -> None:
-    values = [f"a{chr(c)} x" for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    values = [f"a{chr(c)} x" for c in [*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200)]]
     assert run(fold_words, values) == [" ".join(re.findall(r"\w+", nfc_lower(v))) for v in values]
 
 
@@ -87,5 +87,6 @@ def test_simplify_by_hand(text: str, simplified: str) -> None:
 
 def test_slices_of_a_column_are_read_from_their_own_start() -> None:
     column = pa.array(["First Text", "ÄRGER  und Σ", "third"]).slice(1, 2)
-    assert string_array(*fold(*string_buffers(column), lower=True, collapse=True)).to_pylist() == ["ärger und σ", "third"]
+    folded = fold(*string_buffers(column), lower=True, collapse=True)
+    assert string_array(*folded).to_pylist() == ["ärger und σ", "third"]
     assert string_array(*simplify(*string_buffers(column))).to_pylist() == ["arger und σ", "third"]
