@@ -117,9 +117,11 @@ class WordSplitter:
     One known difference: spaCy cannot tell the word ``IS_ALPHA`` from an internal symbol; datatrove drops it or not,
     depending on what it has seen before. Here it is a word like any other.
 
+    One splitter serves one thread at a time; it carries nothing but the table from call to call.
+
     Args:
         language: only ``"en"``; use ``SimpleWords`` for others.
-        table_limit: chunks kept before the table is dropped and filled anew; 0 keeps none. About 90 bytes each.
+        table_limit: chunks kept before the table is dropped and filled anew; 0 keeps none. 100 to 200 bytes each.
         stop_words: at most 255 words, compared exactly; default: Gopher's eight.
 
     Raises:
