@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from curate.store.folder import open_folder
+from curate.store.folder import Folder, LocalFolder, open_folder
 from curate.store.manifest import Manifest
 from pipelines.launchers.base import Site
 from pipelines.steps.base import Run, Step
+
+if TYPE_CHECKING:
+    from pipelines.config import Config
 
 
 def steps_of(run: Run) -> list[Step]:
@@ -52,23 +57,23 @@ def steps_of(run: Run) -> list[Step]:
 
 def load_run(site: Site) -> Run:
     """The run whose folder already holds its config and its manifest, as a worker sees it."""
-    from pipelines.config import load_config
 
     folder = open_folder(site.folder)
     manifest = Manifest.read(folder)
     if manifest is None:
         raise FileNotFoundError(f"{site.folder} holds no manifest: it is not a run")
-    config = load_config(Path(site.folder) / "run.yaml") if "://" not in site.folder else _remote_config(site)
-    return Run(config, folder, manifest, Path(site.base))
+    config = stored_config(folder)
+    return Run(config, folder, manifest, config.base)
 
 
-def _remote_config(site: Site):  # type: ignore[no-untyped-def]
-    """The config of a run whose folder is behind a URL, read through a local copy."""
-    import tempfile
-
+def stored_config(folder: Folder) -> Config:
+    """The config that a run keeps in its folder, wherever that is."""
+    from pipelines.commands.again import MAX_RUN_YAML
     from pipelines.config import load_config
 
+    if isinstance(folder, LocalFolder):
+        return load_config(folder.path / "run.yaml", max_bytes=MAX_RUN_YAML)
     with tempfile.TemporaryDirectory(prefix="curate-config-") as scratch:
         local = Path(scratch) / "run.yaml"
-        local.write_bytes(open_folder(site.folder).read("run.yaml"))
-        return load_config(local)
+        local.write_bytes(folder.read("run.yaml"))
+        return load_config(local, max_bytes=MAX_RUN_YAML)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +133,7 @@ def prepare(config: Config, folder: Folder, *, accept_input_changes: bool) -> Ru
     text = _yaml(config.resolved()).encode("utf-8")
     if not folder.exists("run.yaml") or folder.read("run.yaml") != text:
         folder.write("run.yaml", text)
-    _write_environment(folder, config.base)
+    _write_environment(folder)
     fates = FateWriter(folder, "inputs", "all")
     for failure in refused:
         fates.fail(failure)
@@ -216,7 +215,7 @@ def _yaml(values: dict[str, Any]) -> str:
     return out.getvalue()
 
 
-def _write_environment(folder: Folder, base: Path) -> None:
+def _write_environment(folder: Folder) -> None:
     """What the run was made with; it decides nothing, so it is not part of the fingerprints."""
     import platform
     from importlib import metadata

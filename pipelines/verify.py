@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +22,7 @@ def open_run(run_dir: str) -> Run:
     folder = open_folder(run_dir)
     if not folder.exists("run.yaml") or not folder.exists("manifest.parquet"):
         raise ConfigError(f"{run_dir} is not the folder of a run: it holds no run.yaml and manifest.parquet")
-    return load_run(Site(folder.url, json.loads(folder.read("environment.json"))["base"]))
+    return load_run(Site(folder.url))
 
 
 def verify(run_dir: str, *, data: bool = True) -> dict[str, Any]:

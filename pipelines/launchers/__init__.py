@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def make_launcher(run: Run) -> Launcher:
     """The launcher that the config names."""
     section = run.config.run
-    site = Site(run.folder.url, str(run.base))
+    site = Site(run.folder.url)
     workers = len(os.sched_getaffinity(0)) if section.workers == "auto" else int(section.workers)
     if section.launcher == "ray":
         from pipelines.launchers.ray import RayLauncher

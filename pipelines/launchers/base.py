@@ -12,10 +12,9 @@ from pipelines.tasks import Outcome, Task
 
 @dataclass(frozen=True)
 class Site:
-    """What a worker needs to rebuild the run: its folder, the folder that relative paths are resolved against."""
+    """What a worker needs to rebuild the run: its folder, which holds the config and the manifest."""
 
     folder: str
-    base: str
 
 
 class Launcher(ABC):

@@ -112,7 +112,7 @@ class LocalLauncher(Launcher):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
         marks = MarkFile(path)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipelines.launchers.worker", self._site.folder, self._site.base, str(path)],
+            [sys.executable, "-P", "-m", "pipelines.launchers.worker", self._site.folder, str(path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
         )  # fmt: skip
         worker = _Worker(process, marks, path)

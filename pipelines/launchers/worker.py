@@ -65,12 +65,12 @@ def answer_task(site: Site, steps: dict[str, Step], task: Task, work: Work) -> d
 
 
 def main() -> None:
-    """``python -m pipelines.launchers.worker FOLDER BASE MARKFILE``."""
-    folder, base, mark = sys.argv[1:4]
+    """``python -m pipelines.launchers.worker FOLDER MARKFILE``."""
+    folder, mark = sys.argv[1:3]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
-    serve(Site(folder, base), Path(mark))
+    serve(Site(folder), Path(mark))
 
 
 if __name__ == "__main__":
