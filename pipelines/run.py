@@ -229,7 +229,6 @@ def _write_environment(folder: Folder) -> None:
         except metadata.PackageNotFoundError:
             continue
     body = {
-        "base": str(base),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": packages,

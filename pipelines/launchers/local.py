@@ -24,7 +24,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CLOCK = os.sysconf("SC_CLK_TCK")
 #: a batch may cost this many times what one document may, before its worker is taken to be in an endless loop
 BATCH_CPU_FACTOR = 60
-#: and a document done alone this much more than its limit, in CPU seconds: kernels and tables may be loaded on its account
+#: CPU seconds that a document done alone may cost beyond its limit: kernels and tables may be loaded on its account
 GRACE_CPU_S = 5.0
 #: a worker that burns no CPU for this long is stuck in the kernel or the network: it is replaced, no document is blamed
 STUCK_S = 1800.0
