@@ -31,7 +31,11 @@ from pipelines.validation import Layer, validate_items, validate_section
 from pipelines.values import leaves
 from pipelines.yaml_reader import MAX_BYTES, Path_, dotted, read_yaml
 
-__all__ = ["Config", "DedupSpec", "StageSpec", "check_chain", "load_config"]
+__all__ = ["MAX_RUN_YAML", "Config", "DedupSpec", "StageSpec", "check_chain", "load_config"]
+
+
+#: run.yaml holds absolute paths, so it may be longer than the config it was made from
+MAX_RUN_YAML = 16 * 1024 * 1024
 
 
 class StageSpec(Section):

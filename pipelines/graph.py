@@ -68,8 +68,7 @@ def load_run(site: Site) -> Run:
 
 def stored_config(folder: Folder) -> Config:
     """The config that a run keeps in its folder, wherever that is."""
-    from pipelines.commands.again import MAX_RUN_YAML
-    from pipelines.config import load_config
+    from pipelines.config import MAX_RUN_YAML, load_config
 
     if isinstance(folder, LocalFolder):
         return load_config(folder.path / "run.yaml", max_bytes=MAX_RUN_YAML)

@@ -11,9 +11,6 @@ from curate.errors import ConfigError
 if TYPE_CHECKING:
     from pipelines.config import Config
 
-#: run.yaml holds absolute paths, so it may be longer than the config it was made from
-MAX_RUN_YAML = 16 * 1024 * 1024
-
 
 def checked(config: Config) -> Config:
     """``config``, if all columns that it names are made."""
@@ -32,7 +29,7 @@ def config_of(folder: str, overrides: Sequence[str], allowed: Sequence[str]) -> 
     Raises:
         ConfigError: ``folder`` is no run, or an override touches another section.
     """
-    from pipelines.config import load_config
+    from pipelines.config import MAX_RUN_YAML, load_config
 
     for text in overrides:
         section = text.partition("=")[0].split(".")[0].strip()
@@ -52,7 +49,7 @@ def _remote(folder: str, overrides: Sequence[str]) -> Config:
     import tempfile
 
     from curate.store.folder import open_folder
-    from pipelines.config import load_config
+    from pipelines.config import MAX_RUN_YAML, load_config
 
     store = open_folder(folder)
     if not store.exists("run.yaml"):

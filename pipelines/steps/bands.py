@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.shard_reader import ShardReader
-from pipelines.steps.base import WHOLE, Result, Run, Step, Work
-from pipelines.steps.mixture import plain_output
+from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 EDGES = "steps/bands/edges.json"
 THIRDS = (1 / 3, 2 / 3)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
+import xxhash
 
 from curate.store.digests import digest_json
 from curate.store.folder import Folder
@@ -95,6 +96,11 @@ class Step(ABC):
     @abstractmethod
     def execute(self, partition: str, work: Work) -> Result:
         """Do one task: files in, files out; the same whatever ran before in this process."""
+
+
+def plain_output(name: str, data: bytes) -> Output:
+    """What a receipt says of a file that is not a table: its digest is of its bytes."""
+    return Output(name, 0, len(data), xxhash.xxh3_128_hexdigest(data))
 
 
 def fingerprints(steps: list[Step]) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:

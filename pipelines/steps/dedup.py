@@ -16,8 +16,7 @@ from curate.store.folder import Folder
 from curate.store.shards import Output, write_shard, write_table
 from pipelines.fates import ROW
 from pipelines.shard_reader import ShardReader
-from pipelines.steps.base import WHOLE, Result, Run, Step, Work
-from pipelines.steps.mixture import plain_output
+from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 PAIRS_NAME = "dedup/pairs.parquet"
 AUDIT_NAME = "dedup/audit.json"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from curate.errors import TaskError
 from curate.store.shards import Output, write_table
-from pipelines.steps.base import WHOLE, Result, Run, Step, Work
+from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 if TYPE_CHECKING:
     import polars as pl
@@ -153,10 +153,3 @@ class Mix(_Whole):
             number = name.rpartition("/")[2].removesuffix(".parquet")
             if number.isdigit() and int(number) >= n_shards:
                 self.run.folder.remove(name)
-
-
-def plain_output(name: str, data: bytes) -> Output:
-    """What a receipt says of a file that is not a table: its digest is of its bytes."""
-    import xxhash
-
-    return Output(name, 0, len(data), xxhash.xxh3_128_hexdigest(data))
