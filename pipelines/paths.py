@@ -32,11 +32,13 @@ def _absolute(layer: Layer, path: tuple[str | int, ...], value: Any) -> Any:
     if not isinstance(value, str) or not value or is_url(value):
         return value
     base = Path.cwd() if layer.override(path) is not None else base_folder(layer)
+    list_mark = "@" if value.startswith("@") else ""  # `@list.txt` is a path list whatever its name
+    value = value.removeprefix("@")
     reference = layer.document.references.get(path)
     if reference is not None and not Path(value).expanduser().is_absolute():
         # run.yaml lies elsewhere: what it says must not depend on where it lies
-        layer.document.references[path] = f"{base}/{reference}"
-    return os.path.normpath(base / Path(value).expanduser())
+        layer.document.references[path] = f"{list_mark}{base}/{reference.removeprefix('@')}"
+    return list_mark + os.path.normpath(base / Path(value).expanduser())
 
 
 def base_folder(layer: Layer) -> Path:
