@@ -1,0 +1,1 @@
+"""Small sample inputs with gold labels, and the script that builds them."""

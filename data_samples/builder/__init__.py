@@ -1,0 +1,1 @@
+"""How the samples are made: page sources, site skins, archive records."""
