@@ -102,17 +102,26 @@ def versions() -> dict[str, str]:
 
 
 def _made(pages: list[Page]) -> list[Made]:
-    titles: dict[str, list[str]] = {}
-    for page in pages:
-        if page.get("title"):
-            titles.setdefault(page.get("lang"), []).append(page.get("title"))
     made = []
     for number, page in enumerate(pages):
-        same = [t for t in titles.get(page.get("lang"), []) if t != page.get("title")]
-        related = [same[(number + 5 * k) % len(same)] for k in range(min(4, len(same)))]
-        markup = render(page, related, archive.date_of(number)) if page.get("expected") != "empty" else ""
+        markup = render(page, _related(page, pages), archive.date_of(number)) if page.get("expected") != "empty" else ""
         made.append(Made(page, number, markup))
     return made
+
+
+def _related(page: Page, pages: list[Page], most: int = 4) -> list[str]:
+    """Titles of other pages in its language: those of its own site first, then those of its domain, then others."""
+    others = [
+        other
+        for other in pages
+        if other.get("lang") == page.get("lang")
+        and other.get("title") != page.get("title")
+        and other.get("expected", "document") == "document"
+        and not other.get("kind")
+        and int(other.get("quality")) >= 3
+    ]
+    others.sort(key=lambda other: (other.host != page.host, other.get("domain") != page.get("domain")))
+    return [other.get("title") for other in others[:most]]
 
 
 def _write_part(into: Path, name: str, made: list[Made]) -> list[dict[str, Any]]:

@@ -96,7 +96,9 @@ def response(page: Page, markup: str, number: int, *, identified: bool) -> Recor
 def request(page: Page, number: int) -> Record:
     """The request that fetched a page."""
     path = "/" + page.url.split("/", 3)[3]
-    block = f"GET {path} HTTP/1.1\r\nHost: {page.host}\r\nUser-Agent: samplebot/1.0\r\nAccept: text/html\r\n\r\n".encode()
+    block = (
+        f"GET {path} HTTP/1.1\r\nHost: {page.host}\r\nUser-Agent: samplebot/1.0\r\nAccept: text/html\r\n\r\n".encode()
+    )
     fields = [("Content-Type", "application/http; msgtype=request")]
     return _record("request", page.url, page.url, date_of(number), fields, block)
 
@@ -148,7 +150,11 @@ def _http_date(number: int) -> str:
 def _content_type(page: Page) -> str:
     mime = page.get("mime", "text/html")
     charset = page.get("header", page.get("charset", "utf-8"))
-    return mime if charset == "none" or not mime.startswith(("text/", "application/xhtml")) else f"{mime}; charset={charset}"
+    return (
+        mime
+        if charset == "none" or not mime.startswith(("text/", "application/xhtml"))
+        else f"{mime}; charset={charset}"
+    )
 
 
 def _coded(body: bytes, codings: list[str]) -> tuple[list[str], bytes]:

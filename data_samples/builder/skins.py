@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from data_samples.builder.pages import Block, Page, block_html, blocks
 from data_samples.builder.words import WORDS, Words
 
-_TRACKER = "<script>window.dataLayer=window.dataLayer||[];function gtag(){dataLayer.push(arguments)}gtag('js',new Date());</script>"
-_STYLE = "<style>body{font:16px/1.5 Georgia,serif;margin:0}nav ul{list-style:none;display:flex}.hidden{display:none}</style>"
+_TRACKER = (
+    "<script>window.dataLayer=window.dataLayer||[];function gtag(){dataLayer.push(arguments)}"
+    "gtag('js',new Date());</script>"
+)
+_STYLE = (
+    "<style>body{font:16px/1.5 Georgia,serif;margin:0}nav ul{list-style:none;display:flex}.off{display:none}</style>"
+)
 LICENCES = {
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
@@ -247,7 +252,7 @@ def _qa(s: Site) -> str:
 
 
 def _shop(s: Site) -> str:
-    price = s.page.get("price", "19.90 €")
+    price = f'<div class="price">{s.page.get("price")}</div>' if s.page.get("price") else ""
     return f"""<!doctype html>
 <html lang="{s.lang}">
 <head>
@@ -264,7 +269,7 @@ def _shop(s: Site) -> str:
 </ul></nav></header>
 <div class="breadcrumb"><a href="/">{s.words.home}</a> / {s.title}</div>
 <div class="container"><div class="row"><div class="gallery"><img src="/img/1.jpg" alt="{s.title}"></div>
-<div class="product-main"><h1>{s.title}</h1><div class="price">{price}</div>
+<div class="product-main"><h1>{s.title}</h1>{price}
 <button class="btn buy" type="button">{s.words.cart}</button>
 <div class="description">
 {s.body()}
@@ -369,7 +374,8 @@ def _noscript(s: Site) -> str:
 def _nested(s: Site) -> str:
     """The text below 2,000 elements, each inside the one before."""
     depth = 2000
-    return _magazine(s).replace("<article>", "<div>" * depth + "<article>").replace("</article>", "</article>" + "</div>" * depth)
+    page = _magazine(s).replace("<article>", "<div>" * depth + "<article>")
+    return page.replace("</article>", "</article>" + "</div>" * depth)
 
 
 def _shell(s: Site) -> str:
