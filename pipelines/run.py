@@ -19,12 +19,13 @@ from curate.store.manifest import Manifest
 from pipelines.books import Totals, totals_of
 from pipelines.fates import FateWriter
 from pipelines.graph import steps_of
-from pipelines.launchers import make_launcher
+from pipelines.launchers import make_launcher, worker_count
 from pipelines.plan import list_entries, task_states
 from pipelines.progress import Progress
 from pipelines.runlog import RunLog
 from pipelines.scheduler import Scheduler, Trouble
 from pipelines.steps.base import Run
+from pipelines.warm import warm_up
 
 if TYPE_CHECKING:
     from pipelines.config import Config
@@ -146,6 +147,8 @@ def _work(
 ) -> RunResult:
     steps = steps_of(prepared)
     states = task_states(prepared, steps)
+    if prepared.config.run.launcher == "local" and any(s.reason for s in states):
+        warm_up(prepared, worker_count(prepared), log)
     launcher = make_launcher(prepared)
     scheduler = Scheduler(prepared, steps, states, launcher, log, lambda: stop.signal)
     log.write("info", "start", tasks=len(states), todo=sum(1 for s in states if s.reason))

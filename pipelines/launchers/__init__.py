@@ -15,7 +15,7 @@ def make_launcher(run: Run) -> Launcher:
     """The launcher that the config names."""
     section = run.config.run
     site = Site(run.folder.url)
-    workers = len(os.sched_getaffinity(0)) if section.workers == "auto" else int(section.workers)
+    workers = worker_count(run)
     if section.launcher == "ray":
         from pipelines.launchers.ray import RayLauncher
 
@@ -25,3 +25,9 @@ def make_launcher(run: Run) -> Launcher:
     return LocalLauncher(
         site, workers, memory_mb=section.worker_memory_mb, cpu_seconds=section.cpu_seconds_per_document
     )
+
+
+def worker_count(run: Run) -> int:
+    """Worker processes of a local run: as configured, or one per CPU that this process may use."""
+    wanted = run.config.run.workers
+    return len(os.sched_getaffinity(0)) if wanted == "auto" else int(wanted)

@@ -1,0 +1,150 @@
+"""Compile the kernels that a config needs once, in parallel, before the workers would each do it for themselves.
+
+Numba keeps compiled kernels beside the installed package (or in its user cache). The first run on a machine pays for
+them: about a minute of CPU time for all stages. Each target below compiles another part, so two cores halve the wait,
+and two workers do not compile the same thing twice. A marker remembers which kernels were compiled for which machine;
+where it is wrong, the only consequence is that a worker compiles for itself. Nothing here decides any output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import xxhash
+
+from curate.store.folder import LocalFolder
+from pipelines.steps.base import Run
+
+if TYPE_CHECKING:
+    from curate.stages.base import Stage
+    from pipelines.config import Config
+    from pipelines.runlog import RunLog
+
+_LIMIT_S = 600.0
+_TICK_S = 0.1
+
+_TEXTS = (
+    "The miller wrote to someone@example.org, or called +49 30 1234567. It's a fine day - isn't it?\n\nNext: (a) 1,5.",
+    "Le meunier n'a rien dit.\nIl est parti tôt, vers 7 h. Le meunier n'a rien dit.",
+)
+_PAGE = "<html><head><title>Mill</title></head><body><main><p>The miller wrote a letter.</p></main></body></html>"
+
+
+def warm_up(run: Run, workers: int, log: RunLog) -> None:
+    """Compile what the run's steps need, if this machine has not done it yet; waits for it."""
+    targets = targets_of(run)
+    marker = _marker(targets)
+    if not isinstance(run.folder, LocalFolder) or marker.exists():
+        return
+    start = time.monotonic()
+    log.write("info", "compiling kernels", targets=targets)
+    waiting = list(targets)
+    running: list[subprocess.Popen[bytes]] = []
+    while waiting or running:
+        while waiting and len(running) < workers:
+            running.append(_start(run.folder.path / "run.yaml", waiting.pop(0)))
+        running = [p for p in running if p.poll() is None]
+        if time.monotonic() - start > _LIMIT_S:
+            for process in running:
+                process.kill()
+            return
+        time.sleep(_TICK_S)
+    with contextlib.suppress(OSError):
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    log.write("info", "kernels compiled", seconds=round(time.monotonic() - start, 1))
+
+
+def targets_of(run: Run) -> list[str]:
+    """Names of the parts that compile something: stages by their place in the config, and duplicate removal."""
+    stages = [f"stage:{i}" for i, _ in enumerate(run.config.stages)]
+    return [*stages, *(["dedup"] if run.config.dedup else []), *(f"card:{name}" for name in run.config.labels)]
+
+
+def _start(config: Path, target: str) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    environment.pop("CURATE_FAILPOINT", None)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipelines.warm", str(config), target],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
+    )  # fmt: skip
+
+
+def _marker(targets: list[str]) -> Path:
+    """A file named after everything that decides whether compiled kernels can be used again."""
+    import numba
+
+    kernels = Path(__file__).resolve().parents[1] / "curate" / "kernels"
+    state = [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in sorted(kernels.glob("*.py"))]
+    key = "\n".join([numba.__version__, platform.processor() or platform.machine(), str(kernels), *targets, *state])
+    cache = os.environ.get("CURATE_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "curate" / "compiled" / xxhash.xxh3_64_hexdigest(key.encode())
+
+
+def compile_target(config_path: Path, target: str) -> None:
+    """Run one part on two tiny documents, so that its kernels are compiled and cached."""
+    from pipelines.config import MAX_RUN_YAML, load_config
+
+    config = load_config(config_path, max_bytes=MAX_RUN_YAML)
+    kind, _, name = target.partition(":")
+    if kind == "dedup":
+        _compile_dedup(config)
+    elif kind == "card":
+        from classifiers.contract import rater_stage
+
+        _compile_stage(rater_stage(name, config.base), config.base)
+    else:
+        from curate.stages import stage_class
+
+        spec = config.stages[int(name)]
+        _compile_stage(stage_class(spec.name)(spec.options), config.base)  # type: ignore[arg-type]
+
+
+def _compile_stage(stage: Stage, base: Path) -> None:
+    from curate.documents import Batch
+    from curate.stages.base import Context
+
+    rows = _rows()
+    if set(stage.requires) <= set(rows.schema.names):
+        stage.open(Context(base=base))
+        stage.process(Batch(rows).at(stage.name))
+        stage.close()
+
+
+def _compile_dedup(config: Config) -> None:
+    from curate.dedup import TableTexts, as_plan, resolve, sign_shard
+
+    rows = _rows()
+    given = as_plan([d.options for d in config.dedup])  # type: ignore[misc]
+    signed = sign_shard([rows], given)
+    resolve([("a", signed)], TableTexts({"a": rows}), given)
+
+
+def _rows() -> pa.RecordBatch:
+    n = len(_TEXTS)
+    return pa.RecordBatch.from_pydict(
+        {
+            "id": [f"{i:032x}" for i in range(n)],
+            "url": [f"https://example.org/a/{i}.html?q=1" for i in range(n)],
+            "source": ["warm"] * n,
+            "offset": list(range(n)),
+            "length": [1] * n,
+            "source_id": pa.nulls(n, pa.string()),
+            "text": list(_TEXTS),
+            "html": [_PAGE] * n,
+            "language_code": ["en", "fr"],
+        }
+    )
+
+
+if __name__ == "__main__":
+    compile_target(Path(sys.argv[1]), sys.argv[2])
