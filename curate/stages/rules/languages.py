@@ -1,4 +1,4 @@
-"""Thresholds and stop words per language, as FineWeb2 published them, and the names languages go by.
+"""Thresholds per language, as FineWeb2 published them, stop words of our own, and the names languages go by.
 
 FineWeb2 (arXiv 2506.20920) runs the Gopher and FineWeb filters in every language with thresholds that were fitted to
 that language; it turns three rules on duplicates and the one on short lines off, and does not apply C4's.
@@ -41,7 +41,7 @@ def language_key(code: str) -> str:
 
 
 def stop_words() -> dict[str, tuple[str, ...]]:
-    """Language code → its stop words: Gopher's for English, FineWeb2's for the others of its table."""
+    """Language code → its stop words: Gopher's for English, frequent function words for the others of the table."""
     return {"en": ENGLISH_STOP_WORDS, **{code: tuple(row["stop_words"]) for code, row in _table().items()}}
 
 
