@@ -131,7 +131,8 @@ def _magazine(s: Site) -> str:
 <aside class="sidebar"><h3>{s.words.related}</h3><ul>
 {s.others()}
 </ul><div class="newsletter">{s.words.newsletter}</div></aside>
-<footer class="site-footer"><ul><li><a href="/privacy">{s.words.privacy}</a></li><li><a href="/terms">{s.words.terms}</a></li></ul>
+<footer class="site-footer"><ul><li><a href="/privacy">{s.words.privacy}</a></li>
+<li><a href="/terms">{s.words.terms}</a></li></ul>
 <p>© 2026 {s.name}. {s.words.rights}.</p>{s.licence}</footer>
 <script src="/js/app.min.js" defer></script>
 </body>
@@ -166,7 +167,8 @@ def _blog(s: Site) -> str:
 </div></div>
 <div id="secondary" class="widget-area sidebar"><div class="widget"><h2 class="widget-title">{s.words.popular}</h2><ul>
 {s.others()}
-</ul></div><div class="widget widget_search"><form><input type="text" value=""><input type="submit" value="{s.words.search}"></form></div></div>
+</ul></div><div class="widget widget_search"><form><input type="text" value="">
+<input type="submit" value="{s.words.search}"></form></div></div>
 </div>
 <div id="colophon" class="site-footer"><a href="/privacy">{s.words.privacy}</a> · {s.words.rights} {s.licence}</div>
 </div>
@@ -213,7 +215,8 @@ def _thread(s: Site, kind: str) -> str:
             continue
         inner = "\n".join(map(block_html, block.inner))
         posts.append(
-            f'<div class="{kind}" id="p{1041 + 7 * i}"><div class="author"><a href="/u/{i}">{html.escape(block.author)}</a></div>\n'
+            f'<div class="{kind}" id="p{1041 + 7 * i}"><div class="author">'
+            f'<a href="/u/{i}">{html.escape(block.author)}</a></div>\n'
             f'<div class="postbody"><div class="content">{inner}</div></div>\n'
             f'<div class="post-controls"><a href="#reply">{s.words.reply}</a></div></div>'
         )
@@ -297,7 +300,8 @@ def _corporate(s: Site) -> str:
 {s.body()}
 </div></div></div></div>
 <div class="cta-strip"><a class="button" href="/contact">{s.words.contact}</a></div>
-<div class="footer-wrapper"><div class="footer-links">{s.words.privacy} | {s.words.terms}</div><div class="small">{s.words.rights}</div>{s.licence}</div>
+<div class="footer-wrapper"><div class="footer-links">{s.words.privacy} | {s.words.terms}</div>
+<div class="small">{s.words.rights}</div>{s.licence}</div>
 </div><script src="/dist/runtime.js"></script></body></html>
 """
 
