@@ -52,6 +52,11 @@ def steps_of(run: Run) -> list[Step]:
         from pipelines.steps.mixture import Groups, Mix, Recipe
 
         steps += [Groups(run, select), Recipe(run), Mix(run)]
+    from pipelines.steps.publish import Card, Report
+
+    if config.report is not None:
+        steps.append(Report(run, select, tuple(s.name for s in steps)))
+    steps.append(Card(run, select))
     return steps
 
 

@@ -1,0 +1,198 @@
+"""What the documents are like, as sections of a report: score distributions, label values, heat map, duplicates."""
+
+from __future__ import annotations
+
+import math
+
+from curate.inspect.data import HeatMap, Histogram, ReportData, ValueCounts
+from curate.inspect.safe_text import address, escape, value
+from curate.inspect.svg import number, short, stacked_bars
+from curate.inspect.tables import Column, bar, count, details, empty, share, table
+
+_MOST_ROWS = 20
+
+
+def scores(data: ReportData) -> str:
+    """One histogram per numeric label, kept and left on top of each other."""
+    if not data.histograms:
+        return empty("No numeric labels. Stages such as <code>language</code>, <code>text_stats</code> or "
+                     "<code>tokens</code>, and raters under <code>labels</code>, add some.")  # fmt: skip
+    figures = "".join(_histogram(h, i) for i, h in enumerate(data.histograms))
+    return (
+        '<p><span class="key kept"></span>kept in the corpus <span class="key left"></span>left the run after the '
+        "label was computed. Documents that left earlier have no value.</p>"
+        f'<div class="charts">{figures}</div>'
+    )
+
+
+def _histogram(chart: Histogram, index: int) -> str:
+    kept, left = sum(chart.kept), sum(chart.left)
+    n = f"n = {chart.n:,} ({kept:,} kept, {left:,} left), exact"
+    axis = f"{chart.unit or 'value'}, axis grows by factors" if chart.log else (chart.unit or "value")
+    missing = f" {chart.missing:,} without a value." if chart.missing else ""
+    bars = len(chart.kept)
+    marks = sorted({0, bars // 4, bars // 2, 3 * bars // 4, bars})
+    labels = [(i / bars, short(chart.edges[i])) for i in marks]
+    drawing = stacked_bars(
+        f"h{index}", f"Distribution of {chart.column}",
+        f"{n}. Between {number(chart.edges[0])} and {number(chart.edges[-1])}; most documents at "
+        f"{_mode(chart)}. The table below the chart holds every bar.", chart.kept, chart.left, labels,
+    )  # fmt: skip
+    rows = [
+        [f"{number(a)} – {number(b)}", count(k), count(d)]
+        for a, b, k, d in zip(chart.edges[:-1], chart.edges[1:], chart.kept, chart.left, strict=True)
+        if k or d
+    ]
+    columns = (Column("From – to", names_row=True), Column("Kept", True), Column("Left", True))
+    doc = f'<p class="soft">{escape(chart.doc)}</p>' if chart.doc else ""
+    return (
+        f"<figure><h3>{value(chart.column)}</h3>{doc}{drawing}"
+        f"<figcaption>{n}; {escape(axis)}.{missing}</figcaption>"
+        f"{details('Figures', table(f'{chart.column}: documents per bar', columns, rows))}</figure>"
+    )
+
+
+def _mode(chart: Histogram) -> str:
+    totals = [a + b for a, b in zip(chart.kept, chart.left, strict=True)]
+    if not any(totals):
+        return "no value"
+    at = totals.index(max(totals))
+    return f"{number(chart.edges[at])} to {number(chart.edges[at + 1])}"
+
+
+def labels(data: ReportData) -> str:
+    """Tables of label values over the corpus, and domain × quality band."""
+    parts = [_heat(data.heat)] if data.heat is not None else []
+    if tables := "".join(_values(v, data.token_column) for v in data.values if v.rows):
+        parts.append(f'<div class="pairs">{tables}</div>')
+    if not parts:
+        return empty(
+            "The corpus has no label with names. Add <code>language</code> to the stages, or a rater under "
+            "<code>labels</code> and <code>domains: {from: …}</code>."
+            if data.sums.kept
+            else "The corpus is empty: the table of reasons above says why. Loosen the rule that takes most."
+        )
+    return "".join(parts)
+
+
+def _values(counts: ValueCounts, token_column: str | None) -> str:
+    n = sum(r.documents for r in counts.rows)
+    tokens = sum(r.tokens or 0 for r in counts.rows)
+    columns = [Column("Value", names_row=True), Column("Documents", True), Column("Share", True)]
+    if token_column is not None:
+        columns += [Column("Tokens", True), Column("Share", True)]
+    rows = []
+    for row in counts.rows[:_MOST_ROWS]:
+        cells = [_name(row.value), bar(row.documents / n if n else 0, f"{row.documents:,}"), share(row.documents, n)]
+        if token_column is not None:
+            cells += [count(row.tokens), share(row.tokens or 0, tokens)]
+        rows.append(cells)
+    hidden = counts.rows[_MOST_ROWS:]
+    rest = f'<p class="soft">{len(hidden):,} more values with {sum(r.documents for r in hidden):,} documents.</p>'
+    doc = f'<p class="soft">{escape(counts.doc)}</p>' if counts.doc else ""
+    caption = f"{counts.column} in the corpus, n = {n:,}, exact"
+    return f"<div><h3>{value(counts.column)}</h3>{doc}{table(caption, columns, rows)}{rest if hidden else ''}</div>"
+
+
+def _name(text: str | None) -> str:
+    return '<span class="soft">missing</span>' if text is None else value(text)
+
+
+def _heat(heat: HeatMap) -> str:
+    """Cells coloured by the logarithm of their tokens (or documents), figures in each, sums at the margins."""
+    weights = heat.tokens if heat.tokens is not None else heat.documents
+    top = math.log1p(max(weights.values(), default=0))
+    columns = [Column(heat.row_column, names_row=True), *(Column(c, True) for c in heat.columns), Column("All", True)]
+    head = "".join(f'<th scope="col" class="n">{value(c.heading)}</th>' for c in columns[1:-1])
+    body = []
+    for row in heat.rows:
+        cells = "".join(_cell(heat, (row, c), weights.get((row, c), 0), top) for c in heat.columns)
+        docs = sum(heat.documents.get((row, c), 0) for c in heat.columns)
+        body.append(f'<tr><th scope="row">{value(row)}</th>{cells}<td>{_two(docs, _tokens(heat, row))}</td></tr>')
+    feet = "".join(
+        f"<td>{_two(sum(heat.documents.get((r, c), 0) for r in heat.rows), _column_tokens(heat, c))}</td>"
+        for c in heat.columns
+    )
+    n = sum(heat.documents.values())
+    tokens = None if heat.tokens is None else sum(heat.tokens.values())
+    said = f"n = {n:,} documents" + (f", {tokens:,} tokens" if tokens is not None else "") + ", exact"
+    caption = f"{heat.row_column} × {heat.column_column}: documents" + (" and, below them, tokens" if tokens else "")
+    return (
+        f"<h3>{value(heat.row_column)} × {value(heat.column_column)}</h3>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Heat map"><table class="heat">'
+        f"<caption>{escape(caption)}; {said}. Darker holds more, on a scale of factors.</caption>"
+        f'<thead><tr><th scope="col">{value(heat.row_column)}</th>{head}<th scope="col" class="n">All</th></tr></thead>'
+        f'<tbody>{"".join(body)}<tr><th scope="row">All</th>{feet}<td>{_two(n, tokens)}</td></tr></tbody></table></div>'
+    )
+
+
+def _cell(heat: HeatMap, key: tuple[str, str], weight: int, top: float) -> str:
+    if key not in heat.documents:
+        return "<td>–</td>"
+    strength = 0.55 * math.log1p(weight) / top if top else 0.0
+    tokens = heat.tokens.get(key, 0) if heat.tokens is not None else None
+    return f'<td style="--v:{strength:.3f}">{_two(heat.documents[key], tokens)}</td>'
+
+
+def _two(documents: int, tokens: int | None) -> str:
+    return f"{documents:,}" + (f"<small>{tokens:,} tok.</small>" if tokens is not None else "")
+
+
+def _tokens(heat: HeatMap, row: str) -> int | None:
+    return None if heat.tokens is None else sum(heat.tokens.get((row, c), 0) for c in heat.columns)
+
+
+def _column_tokens(heat: HeatMap, column: str) -> int | None:
+    return None if heat.tokens is None else sum(heat.tokens.get((r, column), 0) for r in heat.rows)
+
+
+def duplicates(data: ReportData) -> str:
+    """Sizes of duplicate families and the largest of them."""
+    found = data.duplicates
+    if found is None:
+        return empty("Duplicates were not looked for. Add <code>dedup: [{exact: {}}, {minhash: {threshold: 0.8}}]"
+                     "</code> to the config.")  # fmt: skip
+    if not found.sizes:
+        return empty(f"No duplicates among {found.documents:,} documents.") + _audit(found.audit)
+    clusters = sum(found.sizes.values())
+    members = sum(s * n for s, n in found.sizes.items())
+    edges, bars = _size_bars(found.sizes)
+    drawing = stacked_bars(
+        "dup", "Sizes of duplicate clusters", f"n = {clusters:,} clusters, exact. The largest has "
+        f"{max(found.sizes):,} documents. The table below holds every size.", bars, [0] * len(bars), edges,
+    )  # fmt: skip
+    sizes = [[f"{s:,}", count(found.sizes[s]), count(s * found.sizes[s])] for s in sorted(found.sizes)[:100]]
+    names = (Column("Documents in cluster", names_row=True), Column("Clusters", True), Column("Documents", True))
+    largest = [
+        [f'<bdi class="id">{value(c.survivor, limit=64)}</bdi>', count(c.size), address(c.url) if c.url else "–"]
+        for c in found.largest
+    ]
+    return (
+        f"<p>{clusters:,} clusters hold {members:,} of {found.documents:,} documents; one of each stays, "
+        f"{members - clusters:,} go ({share(members - clusters, found.documents)}).</p>"
+        f"<figure><h3>Cluster sizes</h3>{drawing}<figcaption>n = {clusters:,} clusters, exact; documents per cluster."
+        f"</figcaption>{details('Figures', table('Clusters by size', names, sizes))}</figure>"
+        + table(
+            "Largest clusters", (Column("Stays", names_row=True), Column("Documents", True), Column("URL")), largest
+        )
+        + _audit(found.audit)
+    )
+
+
+def _size_bars(sizes: dict[int, int] | object) -> tuple[list[tuple[float, str]], list[int]]:
+    """Clusters of 2, 3 and 4 documents, then of 5–9, 10–99, 100–999 …; the labels stand under the bars."""
+    assert isinstance(sizes, dict)
+    steps = [(2, 2), (3, 3), (4, 4), (5, 9)]
+    while steps[-1][1] < max(sizes):
+        low = steps[-1][1] + 1
+        steps.append((low, low * 10 - 1))
+    bars = [sum(n for s, n in sizes.items() if low <= s <= high) for low, high in steps]
+    names = [f"{low}" if low == high else f"{short(low)}–{short(high)}" for low, high in steps]
+    return [((i + 0.5) / len(steps), name) for i, name in enumerate(names)], bars
+
+
+def _audit(audit: object) -> str:
+    if not isinstance(audit, dict) or not audit:
+        return ""
+    rows = [[value(k.replace("_", " ")), count(v)] for k, v in sorted(audit.items())]
+    return details("How they were searched", table("Search", (Column("What", names_row=True), Column("n", True)), rows))
