@@ -12,6 +12,7 @@ from curate.store.folder import Folder, open_folder
 from curate.store.manifest import Changes, Entry, Manifest
 from curate.store.receipts import Receipt, read_receipt
 from pipelines.graph import steps_of
+from pipelines.retire import described, leftovers
 from pipelines.steps.base import Run, Step, fingerprints
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def make_plan(config: Config) -> Plan:
     run = Run(config, folder, manifest, config.base)
     steps = steps_of(run)
     states = task_states(run, steps)
+    notes += [f"will be removed: {line}" for line in described(leftovers(folder, steps))]
     return Plan(
         output=folder.url,
         files=len(manifest.entries),

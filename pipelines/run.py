@@ -22,6 +22,7 @@ from pipelines.graph import steps_of
 from pipelines.launchers import make_launcher, worker_count
 from pipelines.plan import list_entries, task_states
 from pipelines.progress import Progress
+from pipelines.retire import retire
 from pipelines.runlog import RunLog
 from pipelines.scheduler import Scheduler, Trouble
 from pipelines.steps.base import Run
@@ -149,6 +150,8 @@ def _work(
     states = task_states(prepared, steps)
     if prepared.config.run.launcher == "local" and any(s.reason for s in states):
         warm_up(prepared, worker_count(prepared), log)
+    for line in retire(prepared.folder, steps):
+        log.write("info", "removed", what=line)
     launcher = make_launcher(prepared)
     scheduler = Scheduler(prepared, steps, states, launcher, log, lambda: stop.signal)
     log.write("info", "start", tasks=len(states), todo=sum(1 for s in states if s.reason))

@@ -38,6 +38,7 @@ def verify(run_dir: str, *, data: bool = True) -> dict[str, Any]:
     totals = totals_of(run)
     problems = [
         *_missing(run),
+        *_strays(run),
         *_outputs(run.folder, run, data),
         *_sums(run, totals),
         *_rows(run),
@@ -51,6 +52,16 @@ def _missing(run: Run) -> Iterator[str]:
         lacking = [p for p in step.partitions() if p not in have]
         if lacking:
             yield f"step {step.name}: {len(lacking)} of {len(step.partitions())} tasks have no receipt: {lacking[:3]}"
+
+
+def _strays(run: Run) -> Iterator[str]:
+    """Shards of the deliverables that no receipt names: whoever reads the folder would read them too."""
+    named = {o.path for s in steps_of(run) for r in read_receipts(run.folder, s.name) for o in r.outputs}
+    named |= {"failed/inputs-all.parquet", "dropped/inputs-all.parquet"}
+    for kind in ("documents", "corpus", "dropped", "failed"):
+        for name in run.folder.names(kind):
+            if name.endswith(".parquet") and name not in named:
+                yield f"{name}: no receipt names it; it is none of this run's files"
 
 
 def _outputs(folder: Folder, run: Run, data: bool) -> Iterator[str]:

@@ -68,6 +68,10 @@ class Folder(ABC):
         """Names of the files directly under the folder ``prefix``, sorted; empty if there is none."""
 
     @abstractmethod
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly under the folder ``prefix``, sorted, without it; empty if there is none."""
+
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of ``name``."""
 
@@ -152,6 +156,10 @@ class LocalFolder(Folder):
             f"{prefix}/{p.name}" for p in folder.iterdir() if p.is_file() and not p.name.startswith(_TEMPORARY)
         )
 
+    def folders(self, prefix: str) -> list[str]:
+        folder = self.path / prefix
+        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
@@ -212,6 +220,11 @@ class RemoteFolder(Folder):
         except (FileNotFoundError, TypeError):
             found = self.fs.ls(self._path(prefix), detail=True) if self.fs.exists(self._path(prefix)) else []
         return sorted(f"{prefix}/{e['name'].rstrip('/').rpartition('/')[2]}" for e in found if e["type"] == "file")
+
+    def folders(self, prefix: str) -> list[str]:
+        self.fs.invalidate_cache()
+        found = self.fs.ls(self._path(prefix), detail=True) if self.fs.exists(self._path(prefix)) else []
+        return sorted(e["name"].rstrip("/").rpartition("/")[2] for e in found if e["type"] == "directory")
 
     def read(self, name: str) -> bytes:
         return bytes(self.fs.cat_file(self._path(name)))
