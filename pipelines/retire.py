@@ -1,6 +1,7 @@
 """What earlier configs and inputs left in a run's folder and the present ones no longer ask for.
 
-A step taken out of the config, or an input file that is gone, would else stay in ``corpus/``, ``dropped/`` and the sums.
+A step taken out of the config, or an input file that is gone, would else stay in ``corpus/``, in ``dropped/``, and
+in the sums.
 """
 
 from __future__ import annotations
