@@ -21,7 +21,7 @@ from curate.kernels import words_simple as simple
 from curate.kernels.strings import Bytes, Offsets
 from curate.kernels.words_data import STOP_WORDS_MOST, english_tables
 from curate.kernels.words_english import ALPHABETIC, ENDS_SENTENCE, NON_SYMBOL, PUNCTUATION
-from curate.kernels.words_rules import english_rules
+from curate.kernels.words_rules import english_rules, neutral_rules
 from curate.kernels.words_table import copy_entries
 
 __all__ = ["ALPHABETIC", "ENDS_SENTENCE", "NON_SYMBOL", "PUNCTUATION", "SimpleWords", "WordSplitter", "Words"]
@@ -120,7 +120,8 @@ class WordSplitter:
     One splitter serves one thread at a time; it carries nothing but the table from call to call.
 
     Args:
-        language: only ``"en"``; use ``SimpleWords`` for others.
+        language: ``"en"``, or ``"xx"``: the same affixes and infixes without English exceptions, for languages that
+            put spaces between words. That is spaCy's language-neutral tokenizer but for a handful of exceptions.
         table_limit: chunks kept before the table is dropped and filled anew; 0 keeps none. 100 to 200 bytes each.
         stop_words: at most 255 words, compared exactly; default: Gopher's eight.
 
@@ -131,16 +132,16 @@ class WordSplitter:
     def __init__(
         self, language: str = "en", table_limit: int = 1 << 19, stop_words: Sequence[str] | None = None
     ) -> None:
-        if language != "en":
-            raise ValueError(f"WordSplitter has rules for 'en' only, not for {language!r}: use SimpleWords")
+        if language not in ("en", "xx"):
+            raise ValueError(f"WordSplitter has rules for 'en' and 'xx' only, not for {language!r}: use SimpleWords")
         if table_limit < 0:
             raise ValueError(f"table_limit is {table_limit}: give the number of chunks to keep, 0 for none")
-        self._rules = english_rules()
+        self._rules = english_rules() if language == "en" else neutral_rules()
         self.stop_words = tuple(self._rules.stop_words if stop_words is None else stop_words)
         if len(self.stop_words) > STOP_WORDS_MOST:
             raise ValueError(f"{len(self.stop_words)} stop words: at most {STOP_WORDS_MOST} are counted apart")
         self._limit = table_limit
-        self._compiled, self._trie = english_tables(self.stop_words)
+        self._compiled, self._trie = english_tables(self.stop_words, language == "xx")
         self._state = np.zeros(8, np.int64)
         self._state[batch.LIMIT] = max(1, table_limit)
         self._scratch = np.empty((3, 1 << 10), np.int64)

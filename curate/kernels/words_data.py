@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.kernels.words_batch import add_answer
-from curate.kernels.words_rules import EnglishRules, code_point_classes, english_rules
+from curate.kernels.words_rules import EnglishRules, code_point_classes, english_rules, neutral_rules
 from curate.kernels.words_table import fill
 
 STOP_WORDS_MOST = 255
@@ -73,9 +73,9 @@ def _payloads(rules: EnglishRules, symbols: dict[str, int], stop_words: tuple[st
 
 
 @lru_cache(maxsize=8)
-def english_tables(stop_words: tuple[str, ...]) -> tuple[tuple[Any, ...], tuple[Array, Array, Array]]:
-    """``(rules, trie)`` as ``words_batch.split_batch`` takes them."""
-    rules = english_rules()
+def english_tables(stop_words: tuple[str, ...], neutral: bool = False) -> tuple[tuple[Any, ...], tuple[Array, Array, Array]]:
+    """``(rules, trie)`` as ``words_batch.split_batch`` takes them; ``neutral``: those without English exceptions."""
+    rules = neutral_rules() if neutral else english_rules()
     symbols: dict[str, int] = {}
     for tokens in rules.second_pass.values():
         for token in tokens:

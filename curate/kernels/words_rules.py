@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
@@ -172,6 +172,23 @@ def english_rules() -> EnglishRules:
         stop_words=raw["stop_words"],
         version=raw["origin"],
     )
+
+
+@cache
+def neutral_rules() -> EnglishRules:
+    """The rules without what is English: exceptions stay if they are one word of signs and single letters.
+
+    spaCy's language-neutral tokenizer ("xx"), which is also the ground of most of its languages, has the same affixes
+    and infixes, and as exceptions emoticons, degrees and initials.
+    """
+    english = english_rules()
+    kept = {
+        text: words
+        for text, words in english.exceptions.items()
+        if len(words) == 1 and not re.search("[A-Za-z]{2}", text)
+    }
+    second = {text: words for text, words in english.second_pass.items() if text in kept}
+    return replace(english, exceptions=kept, second_pass=second)
 
 
 # Bits of a code point's class, in the order of "bits" in english_words.json (a test holds them equal).

@@ -18,14 +18,18 @@ from curate.stages.rules.languages import language_key, stop_words
 from curate.stages.rules.statistics import GROUPS, STATISTICS, Group
 
 if TYPE_CHECKING:
-    from curate.kernels.words import SimpleWords, Words, WordSplitter
+    from curate.kernels.words import Words, WordSplitter
 
 Values = dict[str, npt.NDArray[Any]]
 CutEnds = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 #: Languages written without spaces between words: without a segmenter they have no words here.
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "yue", "wuu"})
+#: Languages whose published stop words are parts of what stands between spaces.
+_PARTS_OF_WORDS = frozenset({"ko"})
 _ENGLISH = "en"
+#: Chunks that the splitter of one language of many keeps; a hundred bytes each, and a batch may have forty languages.
+_KEPT_CHUNKS = 1 << 15
 
 
 class TextStatsConfig(StageConfig):
@@ -50,9 +54,11 @@ class TextStats(Stage):
     """Adds one column per statistic; changes no text and drops nothing.
 
     Values are those of datatrove 0.10.1's filters with early exit switched off, to the last bit, for English. English
-    words are spaCy's. Other languages have runs of letters and digits as words and every other visible sign as a word
-    of its own in ``n_words``; they have stop words where the rules bring some. Languages written without spaces have no
-    words here: what needs words is null, and null never fails a rule.
+    words are spaCy's. Other languages have the words of spaCy's language-neutral rules, on which FineWeb2's bounds
+    were fitted for most of them (it adds a few exceptions per language); they have stop words where the rules bring
+    some. Korean words stand between spaces, while FineWeb2's stop words are parts of words: that count is null.
+    Languages written without spaces have no words here: what needs words is null, and null never fails a rule; their
+    lines, repeated lines and sentences are counted like those of others.
     """
 
     name = "text_stats"
@@ -65,8 +71,9 @@ class TextStats(Stage):
         settings: Any = self.config
         self._groups = frozenset(settings.groups)
         self._by_column = settings.language == "column"
-        self._stop_words = {**stop_words(), **{language_key(k): v for k, v in settings.stop_words.items()}}
-        self._splitters: dict[str, WordSplitter | SimpleWords] = {}
+        published = {code: words for code, words in stop_words().items() if code not in _PARTS_OF_WORDS}
+        self._stop_words = {**published, **{language_key(k): v for k, v in settings.stop_words.items()}}
+        self._splitters: dict[str, WordSplitter] = {}
         if self._by_column:
             self.requires = ("text", "language_code")  # type: ignore[misc]
 
@@ -104,14 +111,15 @@ class TextStats(Stage):
     def _settings(self) -> Any:
         return self.config
 
-    def _splitter(self, language: str) -> WordSplitter | SimpleWords:
+    def _splitter(self, language: str) -> WordSplitter:
         """The splitter of a language, kept with its table of words."""
         if language not in self._splitters:
-            from curate.kernels.words import SimpleWords, WordSplitter
+            from curate.kernels.words import WordSplitter
 
             known = self._stop_words.get(language, ())
-            english = language == _ENGLISH
-            self._splitters[language] = WordSplitter(stop_words=known) if english else SimpleWords(known)
+            rules = _ENGLISH if language == _ENGLISH else "xx"
+            more = {"table_limit": _KEPT_CHUNKS} if self._by_column and language != _ENGLISH else {}
+            self._splitters[language] = WordSplitter(rules, stop_words=known, **more)
         return self._splitters[language]
 
     def _languages(self, batch: Batch) -> Iterator[tuple[str, npt.NDArray[np.int64] | None]]:
@@ -152,23 +160,19 @@ class TextStats(Stage):
         if words is None:
             return values
         if self._groups & {"gopher_quality", "fineweb"}:
-            values.update(self._counts(language, words, data, offsets))
+            values.update(self._counts(language, words))
         if "gopher_repetition" in self._groups:
             for name, value in ngrams.repetition(words).items():
                 values[name.replace("duplicated", "dup").replace("grams", "gram")] = value
         return values
 
-    def _counts(self, language: str, words: Words, data: Bytes, offsets: Offsets) -> Values:
-        """Word counts; signs outside words are words of their own where the splitter leaves them out."""
+    def _counts(self, language: str, words: Words) -> Values:
+        """Word counts; no count of stop words where none are known."""
         from curate.kernels.ngrams import counts
-        from curate.kernels.sentences import spaces
 
         values: Values = dict(counts(words))
-        if language != _ENGLISH:
-            inside = np.concatenate(([0], np.cumsum(words.n_chars, dtype=np.int64)))[words.documents]
-            values["n_words"] = values["n_words"] + words.text_chars - spaces(data, offsets) - np.diff(inside)
         if not self._stop_words.get(language):
-            values["n_stop_words"] = np.full(len(offsets) - 1, np.nan)
+            values["n_stop_words"] = np.full(len(words.documents) - 1, np.nan)
         return values
 
 

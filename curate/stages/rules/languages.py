@@ -50,6 +50,11 @@ def fineweb2_languages() -> tuple[str, ...]:
     return tuple(_table())
 
 
+#: Languages whose words FineWeb2 takes from an analyser that splits what stands between spaces: here words are longer
+#: and fewer, so that bounds on words and per word do not apply.
+_ANALYSED = frozenset({"ko"})
+
+
 @lru_cache(maxsize=128)
 def fineweb2_thresholds(language: str) -> Thresholds:
     """FineWeb2's bounds for ``language``; empty if it has none here (English, for one, which FineWeb covers)."""
@@ -58,11 +63,12 @@ def fineweb2_thresholds(language: str) -> Thresholds:
         return {}
     off = ("max_dup_paragraph_fraction", "max_dup_paragraph_char_fraction", "max_dup_line_char_fraction")
     shortest, longest = row["mean_word"]
+    analysed = language in _ANALYSED
     return {
         "gopher_quality": {
-            "min_mean_word_length": shortest,
-            "max_mean_word_length": longest,
-            "min_alpha_word_ratio": row["alpha_word"],
+            "min_mean_word_length": None if analysed else shortest,
+            "max_mean_word_length": None if analysed else longest,
+            "min_alpha_word_ratio": None if analysed else row["alpha_word"],
         },
         "gopher_repetition": {
             **dict.fromkeys(off),
@@ -74,6 +80,6 @@ def fineweb2_thresholds(language: str) -> Thresholds:
             "min_line_punct_ratio": row["line_punct"],
             "max_short_line_ratio": None,
             "max_dup_line_char_ratio": 0.1,
-            "max_newline_word_ratio": row["newline_word"],
+            **({} if analysed else {"max_newline_word_ratio": row["newline_word"]}),
         },
     }

@@ -105,7 +105,7 @@ def test_each_document_by_its_own_language() -> None:
     rows = statistics(*texts, codes=["de", "en", "ja", None], language="column")
     assert [row["n_stop_words"] for row in rows] == [3, 2, None, None]
     assert [row["n_sentences"] for row in rows] == [1, 1, 2, 1]
-    # 8 words and 2 signs; spaCy's 6 words; none without spaces between words; 3 words and 2 signs
+    # 8 words and 2 signs; 6; none without spaces between words; 3 words and 2 signs
     assert [row["n_words"] for row in rows] == [10, 6, None, 5]
     assert rows[2]["mean_word_length"] is None and rows[2]["top_2_gram"] is None
     assert rows[0]["alpha_word_ratio"] == 0.8
@@ -137,3 +137,22 @@ def test_every_column_says_what_it_is() -> None:
 def test_empty_batch_has_all_columns() -> None:
     assert statistics() == []
     assert statistics(codes=[], language="column") == []
+
+
+def test_words_of_other_languages_are_those_of_a_tokenizer_and_not_runs_of_letters() -> None:
+    cases = {
+        "fr": ("Voir l’aide de httpd.conf (version 2.4.1), ou https://exemple.org/a-b...", 12),
+        "hi": ("हिन्दी में पढ़ें।", 4),
+        "es": ("¿Qué es «esto»? ----", 8),
+        "de": ("Im Haus", 2),
+    }
+    # Voir l’aide de httpd.conf ( version 2.4.1 ) , ou https://exemple.org/a-b ...
+    # Vowel signs of Devanagari are parts of words. ¿ Qué es « esto » ? ---- . English "im" is two words, German is not.
+    rows = statistics(*(text for text, _ in cases.values()), codes=list(cases), language="column")
+    assert [row["n_words"] for row in rows] == [n for _, n in cases.values()]
+    assert rows[0]["alpha_word_ratio"] == 7 / 12
+
+
+def test_korean_stop_words_are_not_looked_for_since_the_published_ones_are_parts_of_words() -> None:
+    found = statistics("나는 학교에 갑니다. 오늘은 날씨가 좋습니다.", language="ko")[0]
+    assert (found["n_words"], found["n_stop_words"]) == (8, None)
