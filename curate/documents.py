@@ -64,7 +64,7 @@ DROPPED = pa.schema(
 #: One row per record or document that could not be processed, and per byte range that could not be read.
 FAILED = pa.schema(
     [
-        column("id", pa.string(), "id of the document; null where no document could be formed"),
+        column("id", pa.string(), "id of the document, or of the range that is lost; null for remarks"),
         column("url", pa.string(), "address, where known"),
         column("source", pa.string(), "input file, relative to the input root", nullable=False),
         column("offset", pa.int64(), "where the range starts", unit="bytes or rows", nullable=False),
@@ -114,6 +114,7 @@ class Failure:
     source: str = ""
     offset: int = 0
     length: int = 0
+    id: str | None = None
 
 
 @dataclass

@@ -65,7 +65,7 @@ class FateWriter:
             row = _row(failure.rows)
         else:
             place = [
-                pa.nulls(1, pa.string()), pa.nulls(1, pa.string()), pa.array([failure.source], pa.string()),
+                pa.array([failure.id], pa.string()), pa.nulls(1, pa.string()), pa.array([failure.source], pa.string()),
                 pa.array([failure.offset], pa.int64()), pa.array([failure.length], pa.int64()),
             ]  # fmt: skip
             row = pa.nulls(1, pa.int32())

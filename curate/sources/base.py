@@ -11,7 +11,7 @@ from typing import BinaryIO, ClassVar, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from curate.documents import Batch, Failure, Fates
+from curate.documents import Batch, Failure, Fates, document_id
 
 
 class ReadOptions(BaseModel):
@@ -143,10 +143,18 @@ class Source(ABC):
     def reject(self, offset: int, length: int, error: str, detail: str, *, level: str = "error") -> None:
         """Record a byte range that could not be read; it counts as accounted for."""
         self.account.rejected.append((offset, length))
-        self.remark(offset, length, error, detail, level=level)
+        # a lost range has an id of its own, so that `curate why` can be asked about it; no document has inner −1
+        id_ = document_id(self.entry.source, offset, -1) if level == "error" else None
+        self.remark(offset, length, error, detail, level=level, id_=id_)
 
-    def remark(self, offset: int, length: int, error: str, detail: str, *, level: str = "warning") -> None:
-        """Record something odd (or a damaged record without a document) whose bytes are counted elsewhere."""
+    def remark(
+        self, offset: int, length: int, error: str, detail: str, *, level: str = "warning", id_: str | None = None
+    ) -> None:
+        """Record something odd (or a damaged record without a document) whose bytes are counted elsewhere.
+
+        Args:
+            id_: id that the record would have had, if it is lost.
+        """
         self.fates.failures.append(
-            Failure("read", error, level, detail, source=self.entry.source, offset=offset, length=length)
+            Failure("read", error, level, detail, source=self.entry.source, offset=offset, length=length, id=id_)
         )

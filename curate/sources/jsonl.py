@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from curate.documents import TEXT, Batch
+from curate.documents import TEXT, Batch, document_id
 from curate.sources.assemble import (
     EXTRA,
     REASONS,
@@ -145,7 +145,8 @@ class JsonlSource(Source):
             self.reject(part.offset, part.length, "limit.line-bytes", detail)
         else:
             self.account.records += 1
-            self.remark(part.offset, part.length, "limit.line-bytes", detail, level="error")
+            id_ = document_id(self.entry.source, part.offset)
+            self.remark(part.offset, part.length, "limit.line-bytes", detail, level="error", id_=id_)
 
     def _first(self, part: Lines) -> Lines:
         """The first lines without their byte order mark; refuses other encodings and documents over many lines."""
@@ -258,7 +259,8 @@ class _Rows:
     def _bad(self, offset: int, length: int, code: str, detail: str) -> None:
         self.framed += 1
         self.source.account.records += 1
-        self.source.remark(offset, length, code, detail, level="error")
+        id_ = document_id(self.source.entry.source, offset)
+        self.source.remark(offset, length, code, detail, level="error", id_=id_)
 
     def _take(self, record: dict[str, Any], offset: int, length: int, repaired: bool, line: bytes) -> None:
         options = self.options
