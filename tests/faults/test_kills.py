@@ -34,7 +34,11 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("place", PLACES)
+#: in the default suite one place of each kind: before and after a file appears, before and after a receipt, between
+OFTEN = {"store.before_rename", "receipt.before", "receipt.after", "run.between_steps"}
+
+
+@pytest.mark.parametrize("place", [p if p in OFTEN else pytest.param(p, marks=pytest.mark.slow) for p in PLACES])
 def test_a_run_killed_at_a_named_place_is_finished_by_the_next(
     place: str, source: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
@@ -52,7 +56,7 @@ def test_every_failpoint_is_reached_by_these_tests() -> None:
     assert set(FAILPOINTS) == {*PLACES, "pass.document"}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 8))])
 def test_a_run_killed_at_random_again_and_again_ends_like_one_undisturbed(
     seed: int, source: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
