@@ -24,7 +24,7 @@ import zstandard
 from data_samples.builder import archive
 from data_samples.builder.archive import Record
 from data_samples.builder.pages import Page, main_text, read_pages
-from data_samples.builder.skins import render
+from data_samples.builder.render import render
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("crawl/part-00.warc.gz", "crawl/part-01.warc.gz")
@@ -72,6 +72,11 @@ class Made:
         return self.page.get("expected", "document")
 
     @property
+    def part(self) -> int:
+        """Which of the two archives it goes into: they take turns, and what is damaged goes into the second."""
+        return 1 if self.expected == "damaged" else self.number % 2
+
+    @property
     def is_text(self) -> bool:
         """Whether it belongs into the samples that hold text."""
         return self.expected == "document" and bool(main_text(self.page))
@@ -82,7 +87,7 @@ def build(into: Path) -> None:
     made = _made(read_pages(HERE / "pages"))
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(PARTS):
-        rows += _write_part(into, name, [m for m in made if m.number % 2 == i])
+        rows += _write_part(into, name, [m for m in made if m.part == i])
     texts = [m for m in made if m.is_text]
     _write(into / "wet/sample.warc.wet.gz", _wet(texts))
     _write(into / "jsonl/sample.jsonl.zst", _jsonl(texts))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from data_samples.builder.pages import Block, Page, block_html, blocks
-from data_samples.builder.words import WORDS, Words
+from data_samples.builder.pages import block_html, blocks
+from data_samples.builder.site import Site
 
 _TRACKER = (
     "<script>window.dataLayer=window.dataLayer||[];function gtag(){dataLayer.push(arguments)}"
@@ -17,87 +16,10 @@ _TRACKER = (
 _STYLE = (
     "<style>body{font:16px/1.5 Georgia,serif;margin:0}nav ul{list-style:none;display:flex}.off{display:none}</style>"
 )
-LICENCES = {
-    "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
-    "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
-    "CC-BY-NC-4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
-    "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
-}
 
 
-@dataclass(frozen=True)
-class Site:
-    """What a skin needs beside the page: escaped title, name of the site, words, menu, links to other pages."""
-
-    page: Page
-    title: str
-    name: str
-    words: Words
-    sections: list[str]
-    related: list[str]
-    meta: str
-    licence: str
-    date: str
-
-    @property
-    def lang(self) -> str:
-        return self.page.get("lang")
-
-    def body(self) -> str:
-        """The blocks of the body one after another; posts as sections."""
-        return "\n".join(_post(b) if b.kind == "post" else block_html(b) for b in blocks(self.page.body))
-
-    def menu(self, tag: str = "li") -> str:
-        """Links to the sections of the site."""
-        names = [self.words.home, self.words.news, *self.sections, self.words.about, self.words.contact]
-        return "\n".join(f'<{tag}><a href="/{i}/">{name}</a></{tag}>' for i, name in enumerate(names))
-
-    def others(self) -> str:
-        """Links to related pages, as list items."""
-        return "\n".join(f'<li><a href="/r/{i}.html">{name}</a></li>' for i, name in enumerate(self.related))
-
-
-def _post(block: Block) -> str:
-    inner = "\n".join(map(block_html, block.inner))
-    return f'<section class="comment"><h4>{html.escape(block.author)}</h4>\n{inner}</section>'
-
-
-def render(page: Page, related: list[str], date: str) -> str:
-    """The page as HTML in its skin."""
-    words = WORDS[page.get("lang")]
-    if page.get("skin") == "raw":
-        return page.body
-    site = Site(
-        page=page,
-        title=html.escape(page.get("title")),
-        name=html.escape(page.get("site") or page.host.removeprefix("www.").split(".")[0].replace("-", " ").title()),
-        words=words,
-        sections=page.many("sections"),
-        related=[html.escape(r) for r in (page.many("related") or related)],
-        meta=_meta(page),
-        licence=_licence(page),
-        date=date,
-    )
-    return SKINS[page.get("skin", "magazine")](site)
-
-
-def _meta(page: Page) -> str:
-    declared = page.get("meta", page.get("charset", "utf-8"))
-    charset = "" if declared == "none" else f'<meta charset="{declared}">\n'
-    return (
-        f'{charset}<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="canonical" href="{html.escape(page.get("canonical") or page.url)}">'
-    )
-
-
-def _licence(page: Page) -> str:
-    name = page.get("licence")
-    if not name:
-        return ""
-    return f'<p class="licence">Licence: <a rel="license" href="{LICENCES[name]}">{name}</a></p>'
-
-
-def _magazine(s: Site) -> str:
+def magazine(s: Site) -> str:
+    """An article with menu, cookie banner, side bar and footer."""
     data = json.dumps({"@context": "https://schema.org", "@type": "Article", "headline": s.page.get("title"),
                        "datePublished": s.date[:10]}, ensure_ascii=False)  # fmt: skip
     rtl = ' dir="rtl"' if s.lang == "ar" else ""
@@ -135,6 +57,46 @@ def _magazine(s: Site) -> str:
 <li><a href="/terms">{s.words.terms}</a></li></ul>
 <p>© 2026 {s.name}. {s.words.rights}.</p>{s.licence}</footer>
 <script src="/js/app.min.js" defer></script>
+</body>
+</html>
+"""
+
+
+def _press(s: Site) -> str:
+    """A newspaper: advertisements and links to other articles between the paragraphs, comments below."""
+    parts = s.body().split("</p>\n", 2)
+    links = s.others().replace("<li>", '<div class="teaser">').replace("</li>", "</div>")
+    box = f'<div class="inline-related"><span>{s.words.related}</span>{links}</div>\n'
+    body = "</p>\n".join(parts[:-1]) + "</p>\n" + box + parts[-1] if len(parts) > 1 else parts[0]
+    return f"""<!DOCTYPE html>
+<html lang="{s.lang}" prefix="og: https://ogp.me/ns#">
+<head>
+{s.meta}
+<title>{s.title} | {s.name}</title>
+<meta property="og:type" content="article"><meta property="article:published_time" content="{s.date}">
+{_TRACKER}
+</head>
+<body>
+<a class="skip-link" href="#story">↓</a>
+<header role="banner"><div class="masthead"><a href="/">{s.name}</a></div>
+<nav aria-label="Sections"><ul class="nav-list">
+{s.menu()}
+</ul></nav></header>
+<div class="ad-slot ad-top" data-slot="top"></div>
+<div class="layout"><main id="story"><article class="story">
+<header class="story-head"><h1 class="headline">{s.title}</h1><p class="byline"><time>{s.date[:10]}</time></p></header>
+<div class="story-body">
+{body}
+</div>
+<div class="share-bar"><a href="#">Mail</a> <a href="#">Link</a></div>
+</article>
+<section class="comments" id="comments"><p class="login-hint">{s.words.login}</p></section></main>
+<aside class="rail"><h2>{s.words.popular}</h2><ol>
+{s.others()}
+</ol><div class="ad-slot"></div></aside></div>
+<footer role="contentinfo"><p>{s.words.newsletter}</p><a href="/privacy">{s.words.privacy}</a>
+<a href="/terms">{s.words.terms}</a>{s.licence}</footer>
+<script src="/js/bundle.js" async></script>
 </body>
 </html>
 """
@@ -306,105 +268,13 @@ def _corporate(s: Site) -> str:
 """
 
 
-def _old(s: Site) -> str:
-    """A page of the nineties: capitals, table layout, font tags, nothing closed that need not be."""
-    declared = s.page.get("meta", s.page.get("charset", "utf-8"))
-    meta = "" if declared == "none" else f'<META HTTP-EQUIV="Content-Type" CONTENT="text/html; charset={declared}">\n'
-    body = s.body().replace("<p>", "<P>").replace("</p>", "").replace("</li>", "").replace("<li>", "<LI>")
-    return f"""<HTML>
-<HEAD>
-{meta}<TITLE>{s.title}</TITLE>
-</HEAD>
-<BODY BGCOLOR="#FFFFEE" TEXT="#000000">
-<TABLE WIDTH=760 BORDER=0><TR><TD VALIGN=TOP WIDTH=140 BGCOLOR=#CCCC99><FONT SIZE=2>
-<A HREF="/">{s.words.home}</A><BR><A HREF="/news.htm">{s.words.news}</A><BR><A HREF="/about.htm">{s.words.about}</A><BR>
-</FONT></TD><TD VALIGN=TOP>
-<H1><FONT COLOR=#660000>{s.title}</FONT></H1>
-{body}
-<HR>
-<CENTER><FONT SIZE=1>{s.name} - {s.words.contact}</FONT></CENTER>
-</TD></TR></TABLE>
-</BODY>
-</HTML>
-"""
-
-
-def _xhtml(s: Site) -> str:
-    charset = s.page.get("charset", "utf-8")
-    return f"""<?xml version="1.0" encoding="{charset}"?>
-<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">
-<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="{s.lang}" lang="{s.lang}">
-<head><title>{s.title} - {s.name}</title>
-<link rel="stylesheet" type="text/css" href="/style.css" /></head>
-<body>
-<div id="navigation"><ul>
-{s.menu()}
-</ul></div>
-<div id="main">
-<h1>{s.title}</h1>
-{s.body().replace("<br>", "<br />")}
-</div>
-<div id="footer"><p>{s.words.rights}</p>{s.licence}</div>
-</body>
-</html>
-"""
-
-
-def _broken(s: Site) -> str:
-    """Tags that overlap, are not closed, or are closed twice; an attribute without its end quote."""
-    body = s.body().replace("</p>", "", 2).replace("<strong>", "<b><i>").replace("</strong>", "</b></i>")
-    page = _magazine(s).replace(s.body(), body + "</div></div></span>")
-    page = page.replace('<div class="entry-content">', '<div class="entry-content"><p class=lead align="left>', 1)
-    return page.replace('align="left>', "align=left><font color=>", 1).replace("</aside>", "", 1).replace("</html>", "")
-
-
-def _noscript(s: Site) -> str:
-    """An application shell: the text is there for crawlers only, inside noscript."""
-    return f"""<!DOCTYPE html>
-<html lang="{s.lang}"><head>
-{s.meta}
-<title>{s.title} - {s.name}</title>
-<script src="/assets/vendor.js" defer></script></head>
-<body class="crawler-shell">
-<noscript data-path="/t/1"><header><a href="/">{s.name}</a></header>
-<div id="main-outlet" class="wrap" role="main"><h1>{s.title}</h1>
-{s.body()}
-</div><footer class="noscript-footer-nav">{s.words.terms}</footer></noscript>
-<div id="app-root"></div><script>App.start();</script>
-</body></html>
-"""
-
-
-def _nested(s: Site) -> str:
-    """The text below 2,000 elements, each inside the one before."""
-    depth = 2000
-    page = _magazine(s).replace("<article>", "<div>" * depth + "<article>")
-    return page.replace("</article>", "</article>" + "</div>" * depth)
-
-
-def _shell(s: Site) -> str:
-    """An application that has no text before its scripts have run."""
-    return f"""<!DOCTYPE html>
-<html lang="{s.lang}"><head>
-{s.meta}
-<title>{s.title}</title></head>
-<body><div id="root"></div><script>window.__STATE__={{"route":"/","user":null,"flags":["a","b"]}};</script>
-<script src="/static/js/main.4c1d.js"></script></body></html>
-"""
-
-
 SKINS: dict[str, Callable[[Site], str]] = {
-    "magazine": _magazine,
+    "magazine": magazine,
+    "press": _press,
     "blog": _blog,
     "docs": _docs,
     "forum": _forum,
     "qa": _qa,
     "shop": _shop,
     "corporate": _corporate,
-    "old": _old,
-    "xhtml": _xhtml,
-    "broken": _broken,
-    "noscript": _noscript,
-    "nested": _nested,
-    "shell": _shell,
 }
