@@ -73,7 +73,9 @@ def _payloads(rules: EnglishRules, symbols: dict[str, int], stop_words: tuple[st
 
 
 @lru_cache(maxsize=8)
-def english_tables(stop_words: tuple[str, ...], neutral: bool = False) -> tuple[tuple[Any, ...], tuple[Array, Array, Array]]:
+def english_tables(
+    stop_words: tuple[str, ...], neutral: bool = False
+) -> tuple[tuple[Any, ...], tuple[Array, Array, Array]]:
     """``(rules, trie)`` as ``words_batch.split_batch`` takes them; ``neutral``: those without English exceptions."""
     rules = neutral_rules() if neutral else english_rules()
     symbols: dict[str, int] = {}

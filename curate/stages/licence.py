@@ -19,9 +19,10 @@ phrase    a sentence that names a licence                             in head or
 link      a link to a licence without ``rel``                         in head or footer
 ========  ==========================================================  =====================================
 
-What does not speak for the page is counted in ``licence_mentions`` only. Where evidence that speaks for it names
-different licences, ``licence_disagreement`` is true and the most restrictive counts: permissive, attribution,
-share-alike, non-commercial, no-derivatives, and ``unknown`` (a licence that this table does not know) above all.
+A clause about something else (*code samples are licensed under …*) does not speak for the text. What does not speak for
+the page is counted in ``licence_mentions`` only. Where evidence that speaks for it names different licences,
+``licence_disagreement`` is true and the most restrictive counts: permissive, attribution, share-alike, non-commercial,
+no-derivatives, and ``unknown`` (a licence that this table does not know) above all.
 "All rights reserved" is no licence: it gives the name ``all-rights-reserved`` and tier ``unknown`` if nothing else
 speaks, and a disagreement if something does.
 """
@@ -45,15 +46,15 @@ from curate.stages.licence_names import TIERS, from_identifier, from_text, from_
 from curate.stages.licence_names import Licence as Named
 
 _TRIGGER = (
-    r"(?i)licen[cs]|lizenz|лиценз|creative ?commons|rights|public.domain|cc.by|cc0"
+    r"(?i)licen[cs]|lizenz|лиценз|creative ?commons|rights|public.domain|cc.by|cc0|gnu gpl|gplv"
     r"|vorbehalten|derechos|droits|diritti|direitos|права"
 )
 #: The same in lower-case bytes, read as Latin-1 (see ``_Page``).
 _NEEDLES = [
     word.encode().decode("latin-1")
     for word in ("licens", "licenc", "lizenz", "лиценз", "Лиценз", "creativecommons", "creative commons", "rights",
-                 "public domain", "public-domain", "cc by", "cc-by", "cc0", "gnu.org/", "vorbehalten", "droits ",
-                 "derechos ", "direitos ", "diritti ", "права")
+                 "gnu gpl", "gplv", "public domain", "public-domain", "cc by", "cc-by", "cc0", "gnu.org/",
+                 "vorbehalten", "droits ", "derechos ", "direitos ", "diritti ", "права")
 ]  # fmt: skip
 _HIDDEN = re.compile(r"<!--|<(script|style|textarea|template|noscript)\b([^<>]{0,2000})>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
@@ -82,6 +83,13 @@ _SELF = re.compile(
 _RESERVED = re.compile(
     r"all rights reserved|alle rechte vorbehalten|tous droits réservés|todos los derechos reservados|"
     r"todos os direitos reservados|tutti i diritti riservati|все права защищены",
+    re.IGNORECASE,
+)
+#: Clauses about something else than the page's text: its samples of code, or what might be done instead.
+_NOT_THE_TEXT = re.compile(
+    r"(?:\bcode samples?|\bsample code|\bsource code|\bexamples?,? (?:recipes,? )?and (?:other )?code|\bsoftware)\b"
+    r"[^.;]{0,60}?\b(?:licensed|released|available|distributed) under .{0,90}"
+    r"|[^.;]{0,120}\binstead of this licen[sc]e",
     re.IGNORECASE,
 )
 _META = re.compile(
@@ -286,11 +294,15 @@ def _from_prose(page: _Page, at: int) -> Iterator[Evidence]:
     around = " ".join(around.split())
     location = page.location(at)
     own = location != "body" or bool(_SELF.search(around))
-    for m in _URL.finditer(around):
+    aside = " ".join(_NOT_THE_TEXT.findall(around))
+    said = _NOT_THE_TEXT.sub(" ", around) if aside else around
+    for m in _URL.finditer(said):
         if licence := from_url(m[0].rstrip(".,;")):
             yield Evidence("phrase" if own else "link", location, own, licence)
-    for licence in from_text(around):
+    for licence in from_text(said):
         yield Evidence("phrase", location, own, licence)
+    for licence in from_text(aside):
+        yield Evidence("aside", location, False, licence)
     if _RESERVED.search(around):
         yield Evidence("reserved", location, True, None)
 
@@ -311,6 +323,9 @@ def judge(found: list[Evidence]) -> Result:
     """One answer from all evidence."""
     reserved = [e for e in found if e.kind == "reserved"]
     own = sorted((e for e in found if e.own and e.kind != "reserved"), key=lambda e: _STRENGTH[e.kind])
+    aside = {_family(e.licence) for e in found if e.kind == "aside"}
+    if any(_family(e.licence) not in aside for e in own):
+        own = [e for e in own if e.kind not in ("phrase", "link") or _family(e.licence) not in aside]
     mentions = len({e.licence for e in found if not e.own and e.licence})
     if any(e.licence for e in own if e.kind in ("rel", "jsonld", "meta")):
         # A page that marks its licence for machines is believed; prose about other works is then only a mention.
@@ -319,8 +334,11 @@ def judge(found: list[Evidence]) -> Result:
         if reserved:
             return Result("all-rights-reserved", None, "unknown", "phrase", reserved[0].location, False, mentions)
         return Result(mentions=mentions)
-    licences = {_family(e.licence): e for e in reversed(own)}
+    licences: dict[str | None, Evidence] = {}
+    for e in own:
+        licences.setdefault(_family(e.licence), e)
     known = {k: e for k, e in licences.items() if e.licence}
+    # the first of the most restrictive
     chosen = max(known.values() or licences.values(), key=lambda e: TIERS.index(e.licence.tier) if e.licence else 5)
     best = next(e for e in own if _family(e.licence) == _family(chosen.licence))
     # Of equal licences the one with a version says more.

@@ -170,11 +170,24 @@ _PHRASES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "share-alike",
         ),
         (r"gnu general public licen[sc]e(?:[^.\n]{0,60}?version (\d(?:\.\d)?))?", "GPL", "share-alike"),
-        (r"apache (?:software )?licen[sc]e,? ?(?:(?:version|v\.?) ?)?(\d\.\d)?", "Apache", "permissive"),
+        (r"\bgnu gpl(?:,? ?(?:version |v\.? ?)?(\d(?:\.\d)?))?(?![\w.]*\w)|\bgplv(\d)", "GPL", "share-alike"),
+        (
+            r"apache (?:software )?licen[sc]e,? ?(?:(?:version|v\.?) ?)?(\d\.\d)?"
+            r"|\bapache[- ](\d\.\d) (?:software )?licen[sc]e",
+            "Apache",
+            "permissive",
+        ),
         (r"mozilla public licen[sc]e,? ?(?:(?:version|v\.?) ?)?(\d\.\d)?", "MPL", "share-alike"),
         (r"open government licen[sc]e,? ?(?:(?:version|v\.?) ?)?(\d(?:\.\d)?)?", "OGL-UK", "attribution"),
         (r"\b(?:mit|expat) licen[sc]e\b", "MIT", "permissive"),
-        (r"\b(?:[23]-clause |simplified |new |modified )?bsd licen[sc]e\b", "BSD", "permissive"),
+        (r"python software foundation licen[sc]e(?: version (\d(?:\.\d)?))?", "PSF", "permissive"),
+        (r"\b(?:zero[- ]clause bsd|bsd zero[- ]clause|0bsd)\b", "0BSD", "permissive"),
+        (
+            r"(?<!zero.clause )\b(?:[23]-clause |simplified |new |modified )?bsd licen[sc]e\b",
+            "BSD",
+            "permissive",
+        ),
+        (r"\bpostgresql licen[sc]e\b", "PostgreSQL", "permissive"),
         (r"\bin the public domain\b", "public-domain", "permissive"),
     )
 )
@@ -193,7 +206,7 @@ def from_text(text: str) -> list[Licence]:
             found.append(creative_commons(elements, version[1] if version else None))
     for pattern, name, tier in _PHRASES:
         if found_here := pattern.search(text):
-            version_text = found_here[1] if pattern.groups else None
+            version_text = next((group for group in found_here.groups() if group), None)
             if version_text and "." not in version_text:
                 version_text += ".0"
             found.append(Licence(f"{name}-{version_text}" if version_text else name, version_text, tier))

@@ -236,3 +236,45 @@ def test_real_pages_cost_little_and_pages_with_a_marked_cc_licence_are_found(sha
     per_page = (time.process_time() - started) / len(pages)
     assert per_page < 0.02
     assert sum(tier != "unknown" for tier in tiers) >= 15
+
+
+def test_licence_of_code_samples_is_not_that_of_the_text() -> None:
+    cc = '<a href="https://creativecommons.org/licenses/by/4.0/">Creative Commons Attribution 4.0 License</a>'
+    code = '<a href="https://www.apache.org/licenses/LICENSE-2.0">Apache 2.0 License</a>'
+    found = of(
+        footer=f"<p>Except as otherwise noted, the content of this page is licensed under the {cc}, and code samples "
+        f"are licensed under the {code}.</p>"
+    )
+    assert (found.name, found.disagreement, found.mentions) == ("CC-BY-4.0", False, 1)
+    # what is said of code alone is better than nothing
+    assert of(footer=f"<p>Code samples are licensed under the {code}.</p>").name == "Apache-2.0"
+
+
+def test_python_documentation_is_under_the_licence_of_its_foundation() -> None:
+    found = of(
+        footer="<p>This page is licensed under the Python Software Foundation License Version 2.<br>Examples, recipes, "
+        "and other code in the documentation are additionally licensed under the Zero Clause BSD License.<br>"
+        'See <a href="/license.html">History and License</a> for more information.</p>'
+    )
+    assert (found.name, found.tier, found.disagreement) == ("PSF-2.0", "permissive", False)
+
+
+def test_licence_text_that_recommends_another_licence_is_not_under_that_one() -> None:
+    said = "If this is what you want to do, use the GNU Lesser General Public License instead of this License."
+    found = of(head="", footer=f"<p>{said}</p>")
+    assert (found.name, found.mentions) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("This manual is distributed under the GNU GPL version 2 license.", "GPL-2.0"),
+        ("This document is licensed under the GNU GPLv2 or later.", "GPL-2.0"),
+        ("This document is released under the GNU GPL.", "GPL"),
+        ("This text is licensed under the Zero-Clause BSD license.", "0BSD"),
+        ("This text is licensed under the 3-clause BSD license.", "BSD"),
+        ("This documentation is released under the PostgreSQL licence.", "PostgreSQL"),
+    ],
+)
+def test_licences_by_their_short_names(said: str, name: str) -> None:
+    assert of(body=f"<p>{said}</p>").name == name
