@@ -114,7 +114,8 @@ def run(
             log.write("warning", "took over", reason=lock.took_over)
         prepared = prepare(config, folder, accept_input_changes=accept_input_changes)
         stop = stack.enter_context(Stop().listening())
-        return _work(prepared, stop, log, progress, start)
+        lost = lock.lost if isinstance(folder, LocalFolder) else lambda: False
+        return _work(prepared, stop, log, progress, start, lost)
 
 
 def prepare(config: Config, folder: Folder, *, accept_input_changes: bool) -> Run:
@@ -144,7 +145,12 @@ def prepare(config: Config, folder: Folder, *, accept_input_changes: bool) -> Ru
 
 
 def _work(
-    prepared: Run, stop: Stop, log: RunLog, progress: Callable[[Progress], None] | None, start: float
+    prepared: Run,
+    stop: Stop,
+    log: RunLog,
+    progress: Callable[[Progress], None] | None,
+    start: float,
+    lost: Callable[[], bool],
 ) -> RunResult:
     steps = steps_of(prepared)
     states = task_states(prepared, steps)
@@ -153,7 +159,7 @@ def _work(
     for line in retire(prepared.folder, steps):
         log.write("info", "removed", what=line)
     launcher = make_launcher(prepared)
-    scheduler = Scheduler(prepared, steps, states, launcher, log, lambda: stop.signal)
+    scheduler = Scheduler(prepared, steps, states, launcher, log, lambda: stop.signal, lost)
     log.write("info", "start", tasks=len(states), todo=sum(1 for s in states if s.reason))
     try:
         trouble = scheduler.work(progress)

@@ -34,6 +34,7 @@ class Scheduler:
     Args:
         states: all tasks in order; those without a reason are done.
         stopped: the signal that asks to stop, or 0.
+        lost: whether the run's folder is no longer the one that was locked.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Scheduler:
         launcher: Launcher,
         log: RunLog,
         stopped: Callable[[], int],
+        lost: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._lost = lost
         self._run, self._steps, self._launcher, self._log, self._stopped = run, steps, launcher, log, stopped
         self._sizes = {e.partition: e.size for e in run.manifest.entries}
         self._attempts = Attempts(run.folder, run.config.run.task_attempts)
@@ -70,10 +73,14 @@ class Scheduler:
             if trouble.signal:
                 trouble.messages.append(f"stopped by signal {trouble.signal}; run the same command to go on")
                 return trouble
+            if self._folder_gone(trouble):
+                return trouble
             self._submit()
             if not self._running:
                 break  # what waits, waits for a task that was given up
             for outcome in self._launcher.wait(_TICK_S):
+                if self._folder_gone(trouble):  # then what the task says of it is not the reason
+                    return trouble
                 self._settle(outcome, trouble)
                 if trouble.exit_code in (2, EnvironmentGone.exit_code):
                     return trouble
@@ -82,6 +89,16 @@ class Scheduler:
         if self._waiting:
             trouble.messages.append(f"{len(self._waiting)} tasks that need the failed ones were not begun")
         return trouble
+
+    def _folder_gone(self, trouble: Trouble) -> bool:
+        if not self._lost():
+            return False
+        trouble.exit_code = EnvironmentGone.exit_code
+        trouble.messages.append(
+            f"the output folder {self._run.folder.url} was removed, or another put in its place, while the run was at "
+            "work: run the same command again to do what was lost"
+        )
+        return True
 
     def _submit(self) -> None:
         for key in self._ready():

@@ -130,7 +130,7 @@ class LocalFolder(Folder):
         final = self.path / name
         with writing(str(final)):
             final.parent.mkdir(parents=True, exist_ok=True)
-        failpoint("store.before_write")
+            failpoint("store.before_write")
         return final.with_name(f"{_TEMPORARY}{os.getpid()}-{final.name}")
 
     def publish(self, temporary: Path, name: str) -> None:

@@ -35,7 +35,7 @@ class RunLock:
     def __enter__(self) -> RunLock:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+", encoding="utf-8")
+            self._file = open(self.path, "a+", encoding="utf-8", opener=_private)
         except OSError as error:
             raise EnvironmentGone(
                 f"cannot use the output folder {self.path.parent}: {error.strerror}. "
@@ -65,6 +65,17 @@ class RunLock:
             self._file.close()
             self._file = None
 
+    def lost(self) -> bool:
+        """Whether the folder was removed, or another put in its place, since the lock was taken."""
+        if self._file is None:
+            return True
+        try:
+            there = self.path.stat()
+        except OSError:
+            return True
+        mine = os.fstat(self._file.fileno())
+        return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino)
+
     def _holder(self) -> dict[str, object]:
         assert self._file is not None
         self._file.seek(0)
@@ -86,6 +97,10 @@ class RunLock:
         while not self._stop.wait(HEARTBEAT_S):
             with contextlib.suppress(OSError, ValueError, AssertionError):
                 self._beat("running")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _age(holder: dict[str, object]) -> float:
