@@ -93,6 +93,8 @@ class ArchiveSource(Source):
                 self.remark(frame.offset, frame.length, "warc.header", f"record {detail}")
         if head.source_id is not None:
             self._check_id(head.source_id, frame)
+        if b"warc-segment-number" in head.fields:
+            self._segment(frame)
         if head.type == "warcinfo" and isinstance(framer.dialect, ArcDialect):
             framer.dialect.describe(frame.block)
         if not self._wanted(frame):
@@ -140,6 +142,14 @@ class ArchiveSource(Source):
                 frame.offset, frame.length, "warc.duplicate-id", "an earlier record of this file has the same record id"
             )
         self._ids.add(key)
+
+    def _segment(self, frame: Frame) -> None:
+        """A record cut into several: the first segment is read as it is, the others are not joined to it."""
+        if frame.head.type == "continuation":
+            what, level = "a later segment of a record: its content is not joined to the first and is left out", "error"
+        else:
+            what, level = "the first segment of a record that goes on elsewhere: only this much of it is read", "warning"
+        self.remark(frame.offset, frame.length, "warc.segmented", what, level=level)
 
     def _count_odd(self, code: str, frame: Frame) -> None:
         first, length, count = self._odd.get(code, (frame.offset, frame.length, 0))

@@ -17,7 +17,7 @@ import xxhash
 
 from curate.documents import DATE, IDENTITY, TEXT, Batch, Fates, column
 from curate.errors import ConfigError
-from curate.kernels.strings import string_buffers
+from curate.kernels.strings import string_array, string_buffers
 from curate.sources.base import ReadOptions
 
 EXTRA = column(
@@ -56,6 +56,19 @@ def valid_strings(values: Sequence[str | None]) -> pa.Array:
         return pa.array(values, pa.string())
     except (UnicodeEncodeError, pa.ArrowException):
         return pa.array([v if v is None else without_surrogates(v) for v in values], pa.string())
+
+
+def exact_strings(values: Sequence[str]) -> pa.Array:
+    """``valid_strings`` of values of which none is None: one copy less, in one buffer of the right size."""
+    try:
+        encoded = [value.encode() for value in values]
+    except UnicodeEncodeError:
+        return valid_strings(values)
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    if offsets[-1] > np.iinfo(np.int32).max:
+        return valid_strings(values)
+    return string_array(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
 
 def without_surrogates(text: str) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from curate.sources.charset_labels import codec_of, encoding_of
 
 #: bytes in which a page's own declaration is looked for
@@ -66,9 +68,7 @@ def decode_page(body: bytes, content_type: bytes = b"") -> Decoded:
         if b"\x1b$" in body and _strictly(body, "iso-2022-jp"):
             return _decoded(body, "iso-2022-jp", "iso-2022")
         return Decoded(without_nul(body), "utf-8", "utf-8")
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
+    if not is_utf8(body):
         return _legacy(body, content_type)
     return Decoded(without_nul(body), "utf-8", "utf-8")
 
@@ -82,12 +82,20 @@ def decode_text(raw: bytes) -> tuple[bytes, float]:
     raw = raw.removeprefix(b"\xef\xbb\xbf").translate(None, _TEXT_CONTROLS)
     if raw.isascii():
         return raw, 0.0
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
+    if not is_utf8(raw):
         done = _decoded(raw, "utf-8", "utf-8")
         return done.utf8, done.replaced
     return raw, 0.0
+
+
+def is_utf8(data: bytes) -> bool:
+    """True if ``data`` is valid UTF-8; Arrow's check makes no string, which costs a quarter of decoding."""
+    offsets = pa.py_buffer(bytes(4) + len(data).to_bytes(4, "little"))
+    try:
+        pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def without_nul(data: bytes) -> bytes:

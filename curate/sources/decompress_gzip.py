@@ -38,8 +38,7 @@ class GzipDecoder(Decoder):
         while not inflate.eof:
             piece = self.window.read(at, FEED)
             if not piece and not full:
-                yield from held.whole()
-                yield from self._cut(start, last, at)
+                yield from self._cut(start, last, at, held)
                 return
             try:
                 block = inflate.decompress(piece, BLOCK)
@@ -61,8 +60,18 @@ class GzipDecoder(Decoder):
         self.sink.good(at - start)
         self.position = at
 
-    def _cut(self, start: int, last: int, end: int) -> Iterator[Gap]:
-        """The file ends inside a member: what was decoded is delivered, the last piece counts as lost."""
+    def _cut(self, start: int, last: int, end: int, held: Held) -> Iterator[bytes | Gap]:
+        """The file ends inside a member: what was decoded is delivered, the last piece counts as lost.
+
+        A flipped bit can also hide a member's end, so that the inflater takes the members behind it for its own data:
+        if one starts further on, this one is damaged, and only it is lost.
+        """
+        following = end if held.released else self.resync(start + 1)
+        if following < end:
+            what = "a gzip member cannot be inflated"
+            yield from self.damaged(start, end, held, "input.corrupt", what, following=following)
+            return
+        yield from held.whole()
         self.sink.good(last - start)
         self.sink.lost(last, end - last, "input.truncated", "the file ends inside a gzip member")
         self.position = end

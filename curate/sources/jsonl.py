@@ -1,11 +1,12 @@
 """JSON lines: plain, gzip or zstd, one object per line; a bad line costs a line.
 
 Offsets and lengths are bytes of the decoded stream; the account of a compressed file is in compressed bytes, that of a
-plain file in bytes of lines. Of repeated keys the last one counts.
+plain file in bytes of lines. Of repeated keys the last one counts; where it is the text, a warning says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from curate.sources.assemble import (
     EXTRA,
     REASONS,
     dump,
+    exact_strings,
     fit,
     fitted_array,
     id_text,
@@ -50,6 +52,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff", b"{\0", b"\0{")
 _KINDS = {int: "a number", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 _ABSENT = object()
 _BINARY = bytes(sorted({*range(32)} - {9, 10, 13}))
+#: lines with the name of the text field twice that are parsed again in vain before the search for repeats ends
+_REPEAT_CHECKS = 64
 _LARGE = re.compile(rb"\de\+?(?:1[89]|[2-9]\d|\d{3})")
 
 
@@ -82,6 +86,7 @@ class JsonlSource(Source):
         self._plain, self._gzip = True, False
         self._odd_ids = 0
         self._misfits = 0
+        self._repeats = self._repeat_checks = 0
         self._limit = options.line_mb << 20
 
     def batches(self, file: BinaryIO) -> Iterator[Batch]:
@@ -178,6 +183,9 @@ class JsonlSource(Source):
         if self._odd_ids:
             detail = f"{self._odd_ids} lines have an id or url that is not text or a whole number"
             self.remark(0, size, "schema.id", detail)
+        if self._repeats:
+            detail = f"{self._repeats} lines or more have the field {self.options.text_column!r} twice; the last one counts"
+            self.remark(0, size, "json.duplicate-key", detail)
         if self._misfits:
             self.remark(0, size, "schema.carry", f"{self._misfits} values stay in `extra`: wrong type for input.carry")
 
@@ -195,6 +203,8 @@ class _Rows:
     def __init__(self, source: JsonlSource) -> None:
         self.source = source
         self.options = source.options
+        self._name = source.options.text_column
+        self._key = orjson.dumps(self._name)
         self._clear()
 
     def _clear(self) -> None:
@@ -203,7 +213,7 @@ class _Rows:
         self.texts: list[Any] = []
         self.ids: list[Any] = []
         self.urls: list[Any] = []
-        self.dates: list[str | None] = []
+        self.dates: list[str | None] = []  # stays empty without input.date_column
         self.rest: list[bytes | None] = []
         self.carry: dict[str, list[Any]] = {name: [] for name in self.options.carry}
         self.repaired: list[int] = []
@@ -267,14 +277,19 @@ class _Rows:
         text = record.pop(options.text_column, None)
         own = record.pop(options.id_column, None) if options.id_column is not None else None
         url = record.pop(options.url_column, None) if options.url_column is not None else None
-        date = self._date(record)
+        if options.date_column is not None:
+            self.dates.append(self._date(record))
         carry = self._lift(record) if self.carry else ()
         rest: bytes | None = None
         if record:
             rest = self._rest(record, line)
             if rest is None:
+                if options.date_column is not None:
+                    self.dates.pop()
                 self._bad(offset, length, "json.depth", f"nested deeper than {options.json_depth} (input.json_depth)")
                 return
+        if line.count(self._key) > 1:
+            self._repeated(line)
         self.framed += 1
         if repaired:
             self.repaired.append(len(self.texts))
@@ -283,10 +298,23 @@ class _Rows:
         self.texts.append(text)
         self.ids.append(own)
         self.urls.append(url)
-        self.dates.append(date)
         self.rest.append(rest)
-        for values, value in zip(self.carry.values(), carry, strict=True):
-            values.append(value)
+        if carry:
+            for values, value in zip(self.carry.values(), carry, strict=True):
+                values.append(value)
+
+    def _repeated(self, line: bytes) -> None:
+        """Count lines that have the text field twice. Parsing again is slow, so fields deeper down end the search."""
+        source = self.source
+        if source._repeat_checks < _REPEAT_CHECKS:
+            source._repeat_checks += 1
+            found: list[int] = []
+            with contextlib.suppress(ValueError, RecursionError):
+                # innermost objects end first, so the last count is that of the line's own object
+                json.loads(line, object_pairs_hook=lambda pairs: found.append(sum(k == self._name for k, _ in pairs)))
+            if found and found[-1] > 1:
+                source._repeats += 1
+                source._repeat_checks = 0
 
     def _date(self, record: dict[str, Any]) -> str | None:
         name = self.options.date_column
@@ -338,7 +366,7 @@ class _Rows:
             pa.array(self.offsets, pa.int64()),
             pa.array(self.lengths, pa.int64()),
             valid_strings(self._own_ids()),
-            valid_strings(texts),
+            exact_strings(texts),
         ]
         if self.options.date_column is not None:
             arrays.append(valid_strings(self.dates))

@@ -191,6 +191,7 @@ class ParquetSource(Source):
         n = len(rows)
         source = self.entry.source
         used = {options.text_column}
+        misfits: dict[str, Any] = {}
         offsets = range(first, first + n)
         arrays = [
             pa.array(row_ids(source, offsets), pa.string()),
@@ -204,8 +205,9 @@ class ParquetSource(Source):
         if options.date_column is not None:
             arrays.append(self._date(rows, where, used))
         for name, kind in options.carry.items():
-            arrays.append(self._carried(rows, where, used, name, kind))
-        arrays.append(_extra(rows, [(i, name) for i, name in enumerate(names) if name not in used]))
+            arrays.append(self._carried(rows, where, misfits, name, kind))
+        others = [(i, name, misfits.get(name)) for i, name in enumerate(names) if name not in used]
+        arrays.append(_extra(rows, [other for other in others if other[2] is None or any(other[2])]))
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         self._pending.append((batch, wrong))
         self._pending_rows += n
@@ -244,16 +246,16 @@ class ParquetSource(Source):
         values = python_values(unpacked(rows.column(where[name])))
         return valid_strings([v if v is None or isinstance(v, str) else dump(v).decode().strip('"') for v in values])
 
-    def _carried(self, rows: pa.RecordBatch, where: dict[str, int], used: set[str], name: str, kind: str) -> pa.Array:
+    def _carried(
+        self, rows: pa.RecordBatch, where: dict[str, int], misfits: dict[str, Any], name: str, kind: str
+    ) -> pa.Array:
+        """The column ``name`` as ``kind``; ``misfits`` notes the rows whose value stays in ``extra`` instead."""
         if name not in where:
             return fitted_array([None] * len(rows), kind)
         values = python_values(unpacked(rows.column(where[name])))
         fitted = [fit(v, kind) for v in values]
-        misfits = sum(v is not None and f is None for v, f in zip(values, fitted, strict=True))
-        self._misfits += misfits
-        # Where a value does not fit, the whole column also stays in `extra`, so that nothing is lost.
-        if not misfits:
-            used.add(name)
+        misfits[name] = [v is not None and f is None for v, f in zip(values, fitted, strict=True)]
+        self._misfits += sum(misfits[name])
         return fitted_array(fitted, kind)
 
     def _flush(self, *, force: bool) -> Iterator[Batch]:
@@ -294,13 +296,24 @@ class _Bomb(Exception):
     pass
 
 
-def _extra(rows: pa.RecordBatch, others: list[tuple[int, str]]) -> pa.Array:
-    """The other columns as one JSON object per row; all null if there are none."""
+def _extra(rows: pa.RecordBatch, others: list[tuple[int, str, list[bool] | None]]) -> pa.Array:
+    """The other columns as one JSON object per row, null where that would be empty.
+
+    Args:
+        others: number and name of each column, and the rows that it enters; None for all.
+    """
     if not others:
         return pa.nulls(len(rows), pa.string())
-    names = [name for _, name in others]
-    values = [python_values(rows.column(i)) for i, _ in others]
-    return pa.array([dump(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)], pa.string())
+    names = [name for _, name, _ in others]
+    values = [python_values(rows.column(i)) for i, _, _ in others]
+    if all(mask is None for _, _, mask in others):
+        return pa.array([dump(dict(zip(names, row, strict=True))) for row in zip(*values, strict=True)], pa.string())
+    objects: list[dict[str, Any]] = [{} for _ in range(len(rows))]
+    for name, column, (_, _, mask) in zip(names, values, others, strict=True):
+        for row, value in enumerate(column):
+            if mask is None or mask[row]:
+                objects[row][name] = value
+    return pa.array([dump(one) if one else None for one in objects], pa.string())
 
 
 def _code(error: BaseException) -> str:

@@ -92,7 +92,7 @@ def page_of(frame: Frame, options: ReadOptions) -> Page | Dropped:
     if status is not None and not 200 <= status < 300:
         check_digests(frame, raw, options)
         return Dropped("http_status", float(status))
-    cut = b"warc-truncated" in fields
+    cut = b"warc-truncated" in fields or b"warc-segment-number" in fields
     undecoded = Body(raw, raw)
     declared = declared_type(response, fields)
     if not acceptable(declared):

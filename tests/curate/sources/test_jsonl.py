@@ -306,6 +306,29 @@ def test_no_single_damage_gives_wrong_text_or_breaks_the_account(
         assert len(result.rows) >= (0 if cut else 30)
 
 
+def test_member_whose_end_is_hidden_costs_that_member(tmp_path: Path) -> None:
+    # A flipped bit in the end-of-block code of the first member: the inflater runs on through the others.
+    parts = members(4)
+    damaged = bytearray(b"".join(parts))
+    damaged[139] ^= 8
+    result = read(write(tmp_path / "a.jsonl.gz", bytes(damaged)), "jsonl")
+    assert result.texts == [f"text {i} é" for i in range(10, 40)]
+    assert result.errors == ["input.corrupt"]
+    assert result.source.account.rejected == [(0, len(parts[0]))]
+
+
+def test_text_field_twice_in_a_line_is_a_warning(tmp_path: Path) -> None:
+    lines = [
+        b'{"text": "first", "text": "second"}',
+        b'{"text": "one", "note": {"text": "below"}}',
+        b'{"text": "says \\"text\\" itself"}',
+    ]
+    result = read(write(tmp_path / "a.jsonl", b"\n".join(lines) + b"\n"), "jsonl")
+    assert result.texts == ["second", "one", 'says "text" itself']
+    (failure,) = result.source.fates.failures
+    assert (failure.error, failure.level, failure.detail[:7]) == ("json.duplicate-key", "warning", "1 lines")
+
+
 # -- framing -----------------------------------------------------------------------------------------------------------
 
 
