@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.documents import IDENTITY, Batch, Fates
-from curate.store.shards import ShardWriter
-from pipelines.fates import ROW, FateWriter
-from pipelines.passes import Chain
+from curate.documents import IDENTITY, Batch
 from pipelines.shard_reader import ShardReader
 from pipelines.stage_chain import build_stages, labels_of, stage_material
 from pipelines.steps.base import Result, Run, Step, Work
-from pipelines.steps.documents import Documents, context
+from pipelines.steps.documents import Documents
+from pipelines.steps.label_pass import all_of, label_pass, stack
 
 
 class Labels(Step):
@@ -46,50 +41,9 @@ class Labels(Step):
         return pa.schema([f.with_nullable(True) for f in labels_of([], self.stages) if f.name not in known])
 
     def execute(self, partition: str, work: Work) -> Result:
-        folder = self.run.folder
-        reader = ShardReader(folder, partition, labels=("documents",))
-        writer = ShardWriter(
-            folder, f"labels/{self.name}/{partition}.parquet", pa.schema([IDENTITY.field("id"), *self.columns()])
-        )
-        fates = FateWriter(folder, self.name, partition, keep_text=self.run.config.run.keep_dropped_text)
-        chain = Chain(self.stages, work.marks, work.care)
-        try:
-            chain.open(context(self.run, work.scratch))
-            shared = Fates()
-            for out in chain.run(Batch(rows, shared) for rows in reader.batches()):
-                writer.write(self._aligned(out))
-                fates.flush(shared)
-            outputs = [writer.close(), *fates.close()]
-        except BaseException:
-            writer.abandon()
-            fates.abandon()
-            raise
-        finally:
-            chain.close()
-        counts = {"documents": outputs[0].rows, "failed_documents": fates.failed_documents, **fates.counts()}
-        return Result(outputs, counts)
+        reader = ShardReader(self.run.folder, partition, labels=("documents",))
+        return label_pass(self, partition, work, reader, self.stages, self._aligned)
 
-    def _aligned(self, out: Batch) -> pa.RecordBatch:
+    def _aligned(self, out: Batch, read: pa.RecordBatch) -> pa.RecordBatch:
         """Labels of all documents that went in, in their order, whatever became of them."""
-        pieces = [out.rows, *(d.rows for d in out.fates.drops)]
-        pieces += [f.rows for f in out.fates.failures if f.rows is not None and f.level == "error"]
-        return stack(pieces, pa.schema([IDENTITY.field("id"), *self.columns()]))
-
-
-def stack(pieces: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """The rows of all pieces in the order of their ``_row``, with the columns of ``schema``; null where one lacks."""
-    parts = list(pieces)
-    order = np.argsort(np.concatenate([p.column(p.schema.get_field_index(ROW)).to_numpy() for p in parts]))
-    arrays = []
-    for field in schema:
-        chunks = list(_column(parts, field))
-        whole = pa.concat_arrays(chunks)
-        arrays.append(pc.take(whole, pa.array(order)))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _column(parts: list[pa.RecordBatch], field: pa.Field) -> Iterator[pa.Array]:
-    for part in parts:
-        index = part.schema.get_field_index(field.name)
-        found = part.column(index) if index >= 0 else pa.nulls(part.num_rows, field.type)
-        yield found if found.type == field.type else pc.cast(found, field.type)
+        return stack(all_of(out), pa.schema([IDENTITY.field("id"), *self.columns()]))
