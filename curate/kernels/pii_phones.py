@@ -77,6 +77,8 @@ def announced(data: Bytes, lo: int, i: int, words: Hashes) -> bool:
         while end - k >= 3 and data[end - 3] == 0xEF and data[end - 2] == 0xBC:  # a full-width colon
             end -= 3
         whole = k == lo or not _is_word(data[k - 1])
+        if whole and end < i and data[end] == 45 and _is_word(data[end + 1]):
+            continue  # the first half of a compound, as in HP-UX
         if whole and _listed(words, data, k, end):
             return True
         if end - 6 >= k and data[end - 1] >= 0x80 and _listed(words, data, end - 6, end):

@@ -6,7 +6,8 @@ label               token                 what counts
 pii_emails          ``<EMAIL>``           local part of 1–64 bytes, domain of valid labels that ends in a real top-level
                                           domain; not handles (@user@host), not git@host:path, not //user@host/
 pii_ip_addresses    ``<IP_ADDRESS>``      IPv4 and IPv6 that are globally reachable; not private, local or documentation
-                                          ranges, not numbers of versions and sections
+                                          ranges, not numbers of versions and sections: four numbers
+                                          below 40 only after a word such as *host*, or with a port
 pii_phone_numbers   ``<PHONE_NUMBER>``    international numbers, national shapes, numbers that a word announces
                                           (``curate.kernels.pii_phones`` lists them)
 pii_card_numbers    ``<CARD_NUMBER>``     issuer's prefix, its number of digits (13–19), printed layout, Luhn
@@ -54,6 +55,14 @@ _VERSION_WORDS = [
     "item", "step", "exercise", "theorem", "lemma", "equation", "eq", "software", "app", "plugin", "package", "level",
 ]  # fmt: skip
 
+#: Words before four small numbers with dots that say: an address.
+_ADDRESS_WORDS = [
+    "ip", "ips", "ipv4", "address", "addresses", "addr", "adresse", "adressen", "adresses", "dirección", "indirizzo",
+    "endereço", "adres", "адрес", "адреса", "host", "hosts", "server", "servers", "serveur", "servidor", "nameserver",
+    "resolver", "dns", "ping", "inet", "gateway", "from", "via", "src", "dst", "client", "peer", "remote", "listen",
+    "bind", "connect", "deny", "allow",
+]  # fmt: skip
+
 Token = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -70,14 +79,14 @@ class PiiConfig(StageConfig):
 
 
 @cache
-def _tables() -> tuple[Any, Any, Any]:
-    """Hash tables of top-level domains, of words before versions, and of words before phone numbers."""
+def _tables() -> tuple[Any, Any, Any, Any]:
+    """Hash tables of top-level domains, and of words before versions, addresses, and phone numbers."""
     from curate.kernels.pii_phones import ENDINGS, WORDS
     from curate.kernels.pii_scan import hash_table
 
     lines = _TOP_LEVEL_DOMAINS.read_text("ascii").splitlines()
     domains = [line for line in lines if line and not line.startswith("#")]
-    return hash_table(domains), hash_table(_VERSION_WORDS), hash_table(WORDS + ENDINGS)
+    return hash_table(domains), hash_table(_VERSION_WORDS), hash_table(_ADDRESS_WORDS), hash_table(WORDS + ENDINGS)
 
 
 class Pii(Stage):

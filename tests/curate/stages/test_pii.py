@@ -54,6 +54,7 @@ def test_addresses_of_mail_are_replaced(text: str, expected: str) -> None:
         "a..b@x.com is no address",
         "x" * 65 + "@site.com",
         "self@object.method",
+        "whois $1@whois.tucows.com",
     ],
 )
 def test_at_signs_that_are_no_address_stay(text: str) -> None:
@@ -65,6 +66,8 @@ def test_at_signs_that_are_no_address_stay(text: str) -> None:
     [
         ("from 8.8.8.8 and 93.184.216.34:80", "from <IP_ADDRESS> and <IP_ADDRESS>:80"),
         ("http://93.184.216.34/x", "http://<IP_ADDRESS>/x"),
+        ("nameserver 9.9.8.8", "nameserver <IP_ADDRESS>"),
+        ("eth0 = 23.4.5.6/24, Listen 23.0.0.1:8000", "eth0 = <IP_ADDRESS>/24, Listen <IP_ADDRESS>:8000"),
         ("(2a00:1450:4001:81b::200e)", "(<IP_ADDRESS>)"),
         ("2a00:1450:4001:081b:0000:0000:0000:200e.", "<IP_ADDRESS>."),
         ("[2606:4700::1111]:443", "[<IP_ADDRESS>]:443"),
@@ -84,6 +87,10 @@ def test_public_addresses_are_replaced(text: str, expected: str) -> None:
         "firmware: 93.184.216.34",
         "1.2.3.4.5 and 300.1.1.1 and 01.2.3.4 and 9.8.7.6-beta",
         "\n3.2.1.4 Results",
+        "\n7.5.3.10. Known release\nB.7.3.1.1. Licensing",
+        "Sección 6.3.4.6, Phần 6.3.9.2, Τμήμα 6.3.1.1 and 第 12.1.1.12 節",
+        "rhythmbox 1.2.6.2-1 (1.2.6.2)",
+        "\n1.1.1.1. Introduction",
         "std::vector at 12:30:45 on 2023:01:02",
         "2001:02:03:04",
     ],
@@ -105,6 +112,8 @@ def test_ipv4_agrees_with_the_standard_library() -> None:
         # 192.88.99.0/24 (old relays) is not in every release's table
         if address == "1.2.3.4" or address.startswith(("192.88.99.", "192.0.0.")):
             continue
+        if max(ip.packed) < 40 and len(set(ip.packed)) > 1:
+            expected = False  # may as well be a section
         assert n == int(expected), address
 
 
@@ -274,3 +283,8 @@ def test_matched_strings_do_not_reach_fates() -> None:
     batch = stage.process(Batch(pa.RecordBatch.from_pydict({"text": ["secret.person@site.com"]})).at("pii"))
     assert not batch.fates.drops and not batch.fates.failures
     assert "secret" not in str(batch.rows.to_pylist())
+
+
+def test_first_half_of_a_compound_does_not_announce_a_phone_number() -> None:
+    assert one("HP-UX A.09.05 9000/712 and HP-UX 9000/712345") == "HP-UX A.09.05 9000/712 and HP-UX 9000/712345"
+    assert one("HP: 9000/712345") == "HP: <PHONE_NUMBER>"
