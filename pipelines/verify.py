@@ -125,7 +125,11 @@ def _rows(run: Run) -> Iterator[str]:
         for name in names:
             if not run.folder.exists(name):
                 continue
-            table = run.folder.table(name, ["id", "level"] if name.startswith("failed/") else ["id"])
+            try:
+                table = run.folder.table(name, ["id", "level"] if name.startswith("failed/") else ["id"])
+            except (OSError, ValueError) as error:
+                yield f"{name}: its ids cannot be read ({type(error).__name__}): damaged since it was written"
+                continue
             if name.startswith("failed/"):
                 table = table.filter(pc.equal(table["level"], "error"))
             ids = table["id"].drop_null().to_pylist()
