@@ -198,10 +198,10 @@ def _call(name: str, arguments: list[ast.expr]) -> pl.Expr:
     first = _expression(arguments[0])
     second = _expression(arguments[1]) if len(arguments) > 1 else None
     calls: dict[str, Callable[[], pl.Expr]] = {
-        "is_null": lambda: first.is_null(),
-        "abs": lambda: first.abs(),
-        "length": lambda: first.str.len_chars(),
-        "lower": lambda: first.str.to_lowercase(),
+        "is_null": first.is_null,
+        "abs": first.abs,
+        "length": first.str.len_chars,
+        "lower": first.str.to_lowercase,
         "contains": lambda: first.str.contains(second, literal=True),  # type: ignore[arg-type]
         "starts_with": lambda: first.str.starts_with(second),  # type: ignore[arg-type]
         "ends_with": lambda: first.str.ends_with(second),  # type: ignore[arg-type]
