@@ -23,6 +23,8 @@ from curate.store.folder import Folder
 KEPT = "kept"
 #: labels with more values than this are not names but texts
 MOST_VALUES = 1000
+#: and so are labels of which more than this share of documents has one of its own (titles, addresses)
+MOST_DISTINCT = 0.5
 #: longest text that is carried for an example, in characters
 EXAMPLE_CHARS = 4000
 _TEXT_BATCH = 1024
@@ -241,7 +243,10 @@ def tallies(
 
 def value_counts(column: pa.Field, tally: Tally, told: bool) -> ValueCounts | None:
     """The values of a label, most documents first; None if they are too many to be names."""
-    if len(tally.documents) > MOST_VALUES:
+    told_documents = sum(n for key, n in tally.documents.items() if key[0] is not None)
+    if len(tally.documents) > MOST_VALUES or (
+        len(tally.documents) > 20 and len(tally.documents) > MOST_DISTINCT * told_documents
+    ):
         return None
     order = sorted(tally.documents, key=lambda k: (-tally.documents[k], k[0] is None, k[0] or ""))
     rows = tuple(ValueCount(k[0], tally.documents[k], tally.tokens[k] if told else None) for k in order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from curate.inspect.data import HeatMap, Histogram, ReportData, ValueCounts
 from curate.inspect.safe_text import address, escape, value
@@ -78,9 +79,9 @@ def labels(data: ReportData) -> str:
 def _values(counts: ValueCounts, token_column: str | None) -> str:
     n = sum(r.documents for r in counts.rows)
     tokens = sum(r.tokens or 0 for r in counts.rows)
-    columns = [Column("Value", names_row=True), Column("Documents", True), Column("Share", True)]
+    columns = [Column("Value", names_row=True), Column("Documents", True), Column("of docs", True)]
     if token_column is not None:
-        columns += [Column("Tokens", True), Column("Share", True)]
+        columns += [Column("Tokens", True), Column("of tokens", True)]
     rows = []
     for row in counts.rows[:_MOST_ROWS]:
         cells = [_name(row.value), bar(row.documents / n if n else 0, f"{row.documents:,}"), share(row.documents, n)]
@@ -101,12 +102,12 @@ def _name(text: str | None) -> str:
 def _heat(heat: HeatMap) -> str:
     """Cells coloured by the logarithm of their tokens (or documents), figures in each, sums at the margins."""
     weights = heat.tokens if heat.tokens is not None else heat.documents
-    top = math.log1p(max(weights.values(), default=0))
+    scale = _Scale(weights.values())
     columns = [Column(heat.row_column, names_row=True), *(Column(c, True) for c in heat.columns), Column("All", True)]
     head = "".join(f'<th scope="col" class="n">{value(c.heading)}</th>' for c in columns[1:-1])
     body = []
     for row in heat.rows:
-        cells = "".join(_cell(heat, (row, c), weights.get((row, c), 0), top) for c in heat.columns)
+        cells = "".join(_cell(heat, (row, c), scale.strength(weights.get((row, c), 0))) for c in heat.columns)
         docs = sum(heat.documents.get((row, c), 0) for c in heat.columns)
         body.append(f'<tr><th scope="row">{value(row)}</th>{cells}<td>{_two(docs, _tokens(heat, row))}</td></tr>')
     feet = "".join(
@@ -126,10 +127,22 @@ def _heat(heat: HeatMap) -> str:
     )
 
 
-def _cell(heat: HeatMap, key: tuple[str, str], weight: int, top: float) -> str:
+class _Scale:
+    """Strength of a cell's colour, by the logarithm of its weight between the lightest and the heaviest cell."""
+
+    def __init__(self, weights: Iterable[int]) -> None:
+        found = [math.log1p(w) for w in weights]
+        self._low, self._high = min(found, default=0.0), max(found, default=0.0)
+
+    def strength(self, weight: int) -> float:
+        """From 0.05 to 0.55: text on it keeps its contrast in both themes."""
+        wide = self._high - self._low
+        return 0.05 + 0.5 * ((math.log1p(weight) - self._low) / wide if wide else 1.0)
+
+
+def _cell(heat: HeatMap, key: tuple[str, str], strength: float) -> str:
     if key not in heat.documents:
         return "<td>–</td>"
-    strength = 0.55 * math.log1p(weight) / top if top else 0.0
     tokens = heat.tokens.get(key, 0) if heat.tokens is not None else None
     return f'<td style="--v:{strength:.3f}">{_two(heat.documents[key], tokens)}</td>'
 

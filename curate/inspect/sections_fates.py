@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from curate.inspect.data import Example, Problem, Reason, ReportData
-from curate.inspect.safe_text import address, passage, value
-from curate.inspect.tables import Column, bar, count, details, empty, figure, share, table
+from curate.inspect.safe_text import address, escape, passage, value
+from curate.inspect.tables import Column, bar, count, details, empty, figure, named, share, table
 
 _REASONS = (
-    Column("Reason", names_row=True), Column("Stage"), Column("Meaning"), Column("Documents", True),
-    Column("of dropped", True), Column("of all in", True), Column("Tokens", True),
+    Column("Reason", names_row=True), Column("Stage"), Column("Documents", True), Column("of dropped", True),
+    Column("of all in", True), Column("Tokens", True),
 )  # fmt: skip
-_PROBLEMS = (Column("Error", names_row=True), Column("Stage"), Column("Meaning"), Column("Records", True))
+_PROBLEMS = (Column("Error", names_row=True), Column("Stage"), Column("Records", True))
 _PLACES = (Column("File", names_row=True), Column("Offset", True), Column("Length", True), Column("Found"))
 
 
@@ -24,7 +24,7 @@ def reasons(data: ReportData) -> str:
     total = data.sums.dropped
     rows = [
         [
-            value(r.reason), value(r.stage), value(r.meaning, limit=400) if r.meaning else "",
+            named(value(r.reason), escape(r.meaning)), value(r.stage),
             bar(r.documents / total if total else 0, f"{r.documents:,}", kind="left"), share(r.documents, total),
             share(r.documents, data.sums.entered), count(r.tokens),
         ]
@@ -86,7 +86,7 @@ def failures(data: ReportData) -> str:
 def _problems(caption: str, problems: Iterable[Problem], total: int) -> str:
     rows, folded = [], ""
     for p in problems:
-        rows.append([value(p.error), value(p.stage), value(p.meaning, limit=400), count(p.records)])
+        rows.append([named(value(p.error), escape(p.meaning)), value(p.stage), count(p.records)])
         if p.places:
             places = [
                 [value(x.source), count(x.offset), count(x.length), value(x.detail, limit=300) if x.detail else ""]

@@ -39,8 +39,7 @@ def _weights(recipe: Recipe) -> str:
     top = max((max(g.weight, _natural(g, available)) for g in recipe.groups), default=0.0) or 1.0
     columns = (
         Column("Group", names_row=True), Column("Weight", True), Column("Natural share", True), Column("Ratio", True),
-        Column("Epochs", True), Column("Held back"), Column("Tokens in the mixture", True),
-        Column("Tokens in the corpus", True), Column("Documents", True),
+        Column("Epochs", True), Column("Tokens mixed", True), Column("Tokens held", True), Column("Documents", True),
     )  # fmt: skip
     rows = []
     for g in sorted(recipe.groups, key=lambda g: (-g.available_tokens, g.group)):
@@ -48,12 +47,12 @@ def _weights(recipe: Recipe) -> str:
         rows.append([
             value(g.group), bar(g.weight / top, share(g.weight, 1)),
             bar(natural / top, share(natural, 1), kind="natural"),
-            f"× {number(round(g.weight / natural, 2))}" if natural else "–", f"{g.epochs:.2f}",
-            "by the cap" if g.capped else "", count(g.tokens), count(g.available_tokens), count(g.documents),
+            f"× {g.weight / natural:.2f}" if natural else "–", f"{g.epochs:.2f}{' (cap)' if g.capped else ''}",
+            count(g.tokens), count(g.available_tokens), count(g.documents),
         ])  # fmt: skip
     return (
         '<p><span class="key kept"></span>weight in the mixture <span class="key natural"></span>natural share of the '
-        "corpus; all bars on one scale.</p>"
+        "corpus; all bars on one scale. (cap): the limit on epochs holds the group back.</p>"
         + table(f"Groups, most tokens first; n = {len(rows):,} groups, {available:,} tokens, exact", columns, rows)
     )
 

@@ -41,6 +41,11 @@ def bar(share: float, text: str, *, kind: str = "kept") -> str:
     return f'<span class="barred">{fill}<span>{text}</span></span>'
 
 
+def named(name: str, meaning: str) -> str:
+    """The name of a row and, below it, what it means; both are HTML already."""
+    return f'{name}<span class="meaning">{meaning}</span>' if meaning else name
+
+
 def count(n: int | None) -> str:
     """A whole number, or a dash where nobody counted."""
     return "–" if n is None else f"{n:,}"

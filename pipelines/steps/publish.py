@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from curate.sources import source_class
 from curate.store.digests import digest_json
 from curate.store.receipts import read_receipt, read_receipts
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
@@ -259,6 +260,8 @@ def _ranked(counts: Counter[str]) -> list[tuple[str, int]]:
 def meanings_of(step: _Closing) -> tuple[dict[str, str], dict[str, str]]:
     """What reasons (``stage:reason`` or a reason alone) and error codes mean, in the words of the code."""
     meanings = dict(_DEDUP_MEANING)
+    read = source_class(step.run.config.input.kind).reasons
+    meanings |= {f"read:{reason}": text for reason, text in read.items()}
     errors: dict[str, str] = {}
     for stage in step.stages():
         meanings |= {f"{stage.name}:{reason}": text for reason, text in stage.reasons.items()}
