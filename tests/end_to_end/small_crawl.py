@@ -70,7 +70,7 @@ def write_crawl(folder: Path, files: int = 3, pages: int = 24) -> Path:
             url, title = f"https://www.example.org/{number}/{i}", f"Page {seed}"
             text = prose(seed, (ENGLISH, ENGLISH, GERMAN, RUSSIAN)[i % 4])
             if i % 8 == 5:
-                text, title = prose(7, ENGLISH, 6), "The harbour"  # the same page in every file
+                text, title = prose(1007, ENGLISH, 6), "The harbour"  # the same page in every file
             elif i % 8 == 6:
                 text = [*prose(7, ENGLISH, 6)[:-1], f"Only the last paragraph is another: {seed}."]
             elif i % 8 == 7:
