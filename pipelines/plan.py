@@ -124,10 +124,8 @@ def list_entries(config: Config) -> tuple[list[Entry], list[Failure]]:
 
     found, refused = list_inputs(
         list(config.input.paths), config.input.kind, base=config.base, root=config.input.root,
-        options=config.read_options(),
+        options=config.read_options(), limit=config.input.max_files,
     )  # fmt: skip
-    if config.input.max_files is not None:
-        found = found[: config.input.max_files]
     return [Entry("", f.source, f.path, f.kind, f.size, f.identity) for f in found], refused
 
 

@@ -148,7 +148,7 @@ class ArchiveSource(Source):
         if frame.head.type == "continuation":
             what, level = "a later segment of a record: its content is not joined to the first and is left out", "error"
         else:
-            what, level = "the first segment of a record that goes on elsewhere: only this much of it is read", "warning"
+            what, level = "the first segment of a record that goes on elsewhere: only this much is read", "warning"
         self.remark(frame.offset, frame.length, "warc.segmented", what, level=level)
 
     def _count_odd(self, code: str, frame: Frame) -> None:

@@ -184,7 +184,7 @@ class JsonlSource(Source):
             detail = f"{self._odd_ids} lines have an id or url that is not text or a whole number"
             self.remark(0, size, "schema.id", detail)
         if self._repeats:
-            detail = f"{self._repeats} lines or more have the field {self.options.text_column!r} twice; the last one counts"
+            detail = f"{self._repeats} lines or more have {self.options.text_column!r} twice; the last one counts"
             self.remark(0, size, "json.duplicate-key", detail)
         if self._misfits:
             self.remark(0, size, "schema.carry", f"{self._misfits} values stay in `extra`: wrong type for input.carry")

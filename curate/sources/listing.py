@@ -5,41 +5,36 @@ elsewhere) is a failure with a ``path.*`` code; nothing is left out silently.
 """
 
 # Names are kept exactly as the file system gives them, bytes beyond UTF-8 too; Path would normalise them.
-# ruff: noqa: PTH110, PTH111, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH206
+# ruff: noqa: PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH206
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-import gzip
-import io
 import os
-import posixpath
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import xxhash
 
 from curate.documents import Failure
 from curate.errors import ConfigError, InputError
 from curate.sources.base import InputFile, ReadOptions
+from curate.sources.found import Found, Listing
 from curate.sources.opening import (
     Retry,
     filesystem,
     is_remote,
     local_identity,
     local_path,
-    open_input,
     patiently,
     portable_path,
     remote_identity,
 )
+from curate.sources.path_lists import LISTS, lines_of, looks_like_list, resolve, within
+from curate.sources.source_names import escaped, name_failures, sources_of, store
 
 #: names that are read when a folder is given, by kind
 SUFFIXES = {
@@ -49,38 +44,7 @@ SUFFIXES = {
     "jsonl": tuple(s + c for s in (".jsonl", ".ndjson", ".json") for c in ("", ".gz", ".zst", ".zstd")),
     "parquet": (".parquet", ".pq", ".parq"),
 }
-_LISTS = (".paths", ".paths.gz", ".paths.txt")
-_MAX_LIST = 1 << 30
 _MAGIC = re.compile(r"[*?\[]")
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A candidate: where it is, the folder that its source may be relative to, and how it was named."""
-
-    path: str
-    anchor: str
-    linked: bool = False
-
-
-@dataclass
-class _Listing:
-    """What has been found and refused so far."""
-
-    kind: str
-    base: Path
-    options: ReadOptions
-    retry: Retry
-    found: dict[str, _Found] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
-
-    def add(self, path: str, anchor: str, *, linked: bool = False) -> None:
-        known = self.found.get(path)
-        if known is None or (known.linked and not linked):
-            self.found[path] = _Found(path, anchor, linked)
-
-    def refuse(self, path: str, code: str, detail: str, *, level: str = "error") -> None:
-        self.failures.append(Failure("read", code, level, detail, source=escaped(path)))
 
 
 def list_inputs(
@@ -91,6 +55,7 @@ def list_inputs(
     root: str | None = None,
     options: ReadOptions | None = None,
     retry: Retry | None = None,
+    limit: int | None = None,
 ) -> tuple[list[InputFile], list[Failure]]:
     """The manifest of the inputs that ``paths`` name, and what was found but will not be read.
 
@@ -102,22 +67,42 @@ def list_inputs(
         root: folder or URL that sources are relative to; None means the deepest folder common to all inputs.
         options: ``follow_symlinks``, ``list_prefix`` and ``allow_outside`` matter here.
         retry: for remote stores.
+        limit: take only so many files, the first by ``source``; None takes all.
 
     Raises:
         ConfigError: a pattern matches nothing, or a list cannot be read.
     """
-    listing = _Listing(kind, base, options or ReadOptions(), retry or Retry())
+    listing = Listing(kind, base, options or ReadOptions(), retry or Retry())
     for pattern in paths:
         before = len(listing.found), len(listing.failures)
         _expand(listing, pattern)
         if (len(listing.found), len(listing.failures)) == before and not _known(listing, pattern):
             raise ConfigError(_nothing(listing, pattern))
-    remote = {p: f for p, f in listing.found.items() if is_remote(p)}
-    facts = _local_facts(listing, {p: f for p, f in listing.found.items() if p not in remote})
-    facts.update(_remote_facts(listing, remote))
-    sources = _sources(listing, facts, root)
-    files = [InputFile(_openable(p), sources[p], kind, *facts[p]) for p in facts]
-    return sorted(files, key=lambda f: f.source), sorted(listing.failures, key=lambda f: (f.source, f.error))
+    facts = _local_facts(listing, {p: f for p, f in listing.found.items() if not is_remote(p)})
+    sources, roots = sources_of(listing, [*facts, *filter(is_remote, listing.found)], root)
+    files = _taken(listing, sources, facts, limit)
+    name_failures(listing, _paths(sources, files), roots)
+    return files, sorted(listing.failures, key=lambda f: (f.source, f.error))
+
+
+def _paths(sources: Mapping[str, str], files: Sequence[InputFile]) -> list[str]:
+    taken = {file.source for file in files}
+    return [path for path, source in sources.items() if source in taken]
+
+
+def _taken(
+    listing: Listing, sources: Mapping[str, str], facts: dict[str, tuple[int, str]], limit: int | None
+) -> list[InputFile]:
+    """The first files by source, ``limit`` at most; a store is asked about no more of its files than that needs."""
+    order = sorted(sources, key=sources.__getitem__)
+    files: list[InputFile] = []
+    at = 0
+    while at < len(order) and (limit is None or len(files) < limit):
+        some = order[at:] if limit is None else order[at : at + limit - len(files)]
+        facts.update(_remote_facts(listing, [p for p in some if is_remote(p)]))
+        files += [InputFile(_openable(p), sources[p], listing.kind, *facts[p]) for p in some if p in facts]
+        at += len(some)
+    return files
 
 
 def _openable(path: str) -> str:
@@ -125,18 +110,18 @@ def _openable(path: str) -> str:
     return path if is_remote(path) else portable_path(os.path.realpath(path))
 
 
-def _expand(listing: _Listing, pattern: str) -> None:
+def _expand(listing: Listing, pattern: str) -> None:
     """Add what one entry of ``input.paths`` names."""
     if pattern.startswith("@"):
-        _read_list(listing, _absolute(listing, pattern[1:]))
+        _read_list(listing, listing.absolute(pattern[1:]))
     elif is_remote(pattern):
-        if pattern.endswith(_LISTS):
+        if pattern.endswith(LISTS):
             _read_list(listing, pattern)
         else:
             _expand_remote(listing, pattern)
     else:
-        path = _absolute(listing, local_path(pattern))
-        if path.endswith(_LISTS) or _looks_like_list(listing, path):
+        path = listing.absolute(local_path(pattern))
+        if path.endswith(LISTS) or looks_like_list(listing, path):
             _read_list(listing, path)
         elif os.path.isdir(path):
             _walk(listing, path)
@@ -144,20 +129,6 @@ def _expand(listing: _Listing, pattern: str) -> None:
             _candidate(listing, path, os.path.dirname(path), trusted=True)
         elif _MAGIC.search(path):
             _glob(listing, path)
-
-
-def _absolute(listing: _Listing, path: str) -> str:
-    return (
-        path if is_remote(path) else os.path.normpath(os.path.join(listing.base.absolute(), os.path.expanduser(path)))
-    )
-
-
-def _looks_like_list(listing: _Listing, path: str) -> bool:
-    """A ``.txt`` file is a path list unless its first line is JSON or a record."""
-    if not path.endswith((".txt", ".txt.gz", ".list")) or not stat.S_ISREG(_mode(path)):
-        return False
-    lines = _lines(listing, path, 1)
-    return bool(lines) and not lines[0].startswith(("{", "[", "WARC/", "filedesc:"))
 
 
 def _mode(path: str) -> int:
@@ -170,7 +141,7 @@ def _mode(path: str) -> int:
 # -- local files -------------------------------------------------------------------------------------------------------
 
 
-def _walk(listing: _Listing, folder: str) -> None:
+def _walk(listing: Listing, folder: str) -> None:
     """All files below a folder whose names fit the kind; hidden names and ``_`` names are left out."""
     anchor, pending = os.path.realpath(folder), [os.path.realpath(folder)]
     while pending:
@@ -185,7 +156,7 @@ def _walk(listing: _Listing, folder: str) -> None:
                 _candidate(listing, item.path, anchor)
 
 
-def _entries(listing: _Listing, folder: str) -> list[os.DirEntry[str]]:
+def _entries(listing: Listing, folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as items:
             return sorted(items, key=lambda item: item.name)
@@ -194,17 +165,17 @@ def _entries(listing: _Listing, folder: str) -> list[os.DirEntry[str]]:
         return []
 
 
-def _linked_folder(listing: _Listing, path: str, anchor: str, pending: list[str]) -> None:
+def _linked_folder(listing: Listing, path: str, anchor: str, pending: list[str]) -> None:
     target = os.path.realpath(path)
     if not listing.options.follow_symlinks:
         listing.refuse(
             path, "path.symlink", "a link to a folder; not followed (input.follow_symlinks)", level="warning"
         )
-    elif not _within(anchor, target):
+    elif not within(anchor, target):
         pending.append(target)
 
 
-def _glob(listing: _Listing, pattern: str) -> None:
+def _glob(listing: Listing, pattern: str) -> None:
     """Files that match, without passing through links below the fixed part of the pattern."""
     parts = pattern.split(os.sep)
     fixed = next(i for i, part in enumerate(parts) if _MAGIC.search(part))
@@ -213,7 +184,7 @@ def _glob(listing: _Listing, pattern: str) -> None:
         _candidate(listing, path, folder)
 
 
-def _matches(listing: _Listing, folder: str, parts: list[str]) -> Iterator[str]:
+def _matches(listing: Listing, folder: str, parts: list[str]) -> Iterator[str]:
     if not os.path.isdir(folder):
         return
     part, rest = parts[0], parts[1:]
@@ -237,14 +208,14 @@ def _matches(listing: _Listing, folder: str, parts: list[str]) -> Iterator[str]:
             listing.refuse(item.path, "path.symlink", what, level="warning")
 
 
-def _candidate(listing: _Listing, path: str, anchor: str, *, trusted: bool = False) -> None:
+def _candidate(listing: Listing, path: str, anchor: str, *, trusted: bool = False) -> None:
     """Add a file, or say why not. ``trusted``: the config names this very path, so a link is followed."""
     linked = os.path.islink(path)
     if linked and not os.path.exists(path):
         listing.refuse(path, "path.symlink", "a link that leads nowhere")
         return
     target = os.path.realpath(path)
-    if linked and not trusted and not listing.options.follow_symlinks and not _within(anchor, target):
+    if linked and not trusted and not listing.options.follow_symlinks and not within(anchor, target):
         listing.refuse(path, "path.symlink", "a link out of the input folder; allow it with input.follow_symlinks")
         return
     mode = _mode(path)
@@ -259,11 +230,7 @@ def _candidate(listing: _Listing, path: str, anchor: str, *, trusted: bool = Fal
     listing.add(os.path.join(real_parent, os.path.basename(path)), os.path.realpath(anchor), linked=linked)
 
 
-def _within(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _local_facts(listing: _Listing, found: dict[str, _Found]) -> dict[str, tuple[int, str]]:
+def _local_facts(listing: Listing, found: dict[str, Found]) -> dict[str, tuple[int, str]]:
     """Size and identity by path. A file with several names is read once: under its own name, not a link's."""
     facts: dict[str, tuple[int, str]] = {}
     seen: dict[tuple[int, int], str] = {}
@@ -287,14 +254,14 @@ def _local_facts(listing: _Listing, found: dict[str, _Found]) -> dict[str, tuple
 # -- path lists --------------------------------------------------------------------------------------------------------
 
 
-def _read_list(listing: _Listing, path: str) -> None:
+def _read_list(listing: Listing, path: str) -> None:
     """Add the entries of a path list; entries that leave its folder or prefix are refused."""
-    lines = _lines(listing, path, None)
+    lines = lines_of(listing, path, None)
     prefix = listing.options.list_prefix
     own = path.rsplit("/", 1)[0] if prefix is None else prefix.rstrip("/")
-    own = own if is_remote(own) else _absolute(listing, own)
+    own = own if is_remote(own) else listing.absolute(own)
     for line in lines:
-        where = _resolve(listing, own, path, line)
+        where = resolve(listing, own, path, line)
         if where is None:
             listing.refuse(
                 line, "path.outside", "a list entry outside the list's folder; allow it: input.allow_outside"
@@ -302,61 +269,21 @@ def _read_list(listing: _Listing, path: str) -> None:
         elif is_remote(where):
             listing.add(where, _remote_anchor(own, where))
         elif os.path.lexists(where):
-            anchor = own if _within(own, where) else os.path.dirname(where)
+            anchor = own if within(own, where) else os.path.dirname(where)
             _candidate(listing, where, anchor, trusted=listing.options.allow_outside)
         else:
             hint = "; set input.list_prefix, e.g. s3://commoncrawl/" if prefix is None else ""
             listing.refuse(line, "input.vanished", f"a list entry that is not there{hint}")
 
 
-def _resolve(listing: _Listing, own: str, path: str, line: str) -> str | None:
-    """Where a list entry lies; None if that is outside and outside is not allowed."""
-    free = listing.options.allow_outside
-    if "://" in line:
-        plain = local_path(line)
-        same = is_remote(own) and is_remote(line) and posixpath.normpath(line).startswith(posixpath.normpath(own) + "/")
-        return plain if free or same else None
-    if is_remote(own):
-        if ".." in line.split("/") or line.startswith("/"):
-            return f"{_store(own)}/{line.lstrip('/')}" if free else None
-        return f"{_ancestor(own, line) if listing.options.list_prefix is None else own}/{line.removeprefix('./')}"
-    where = os.path.normpath(os.path.join(own, line))
-    return where if free or _within(own, where) else None
-
-
-def _ancestor(own: str, line: str) -> str:
-    """The folder above a remote list that its entries repeat: Common Crawl's start at the bucket's top."""
-    marker = "/" + line.split("/", maxsplit=1)[0] + "/"
-    head, found, _ = (own + "/").partition(marker)
-    return head if found and "://" in head and urlsplit(head).netloc else own
-
-
-def _lines(listing: _Listing, path: str, count: int | None) -> list[str]:
-    """Non-empty lines of a list (gzip by its magic bytes), bytes beyond UTF-8 by surrogateescape."""
-    try:
-        with _open_list(listing, path) as file:
-            head = file.peek(3)[:3] if isinstance(file, io.BufferedReader) else b""
-            text: Any = gzip.GzipFile(fileobj=file) if head.startswith(b"\x1f\x8b") else file
-            data = text.read(_MAX_LIST if count is None else 64 << 10)
-    except (InputError, OSError, EOFError) as error:
-        raise ConfigError(f"input.paths: the list {escaped(path)} cannot be read: {error}") from error
-    lines = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff").split("\n")
-    kept = [line.strip("\r \t") for line in lines]
-    return [line for line in kept if line and not line.startswith("#")][:count]
-
-
-def _open_list(listing: _Listing, path: str) -> Any:
-    if is_remote(path):
-        fs, inner = filesystem(path)
-        size = patiently(lambda: fs.info(inner), listing.retry, path).get("size") or 0
-        return open_input(InputFile(path, path, "list", size, ""), listing.retry)
-    return open_input(InputFile(os.path.realpath(path), path, "list", 0, ""))
+def _remote_anchor(own: str, where: str) -> str:
+    return own if where.startswith(own + "/") else store(where)
 
 
 # -- remote stores -----------------------------------------------------------------------------------------------------
 
 
-def _expand_remote(listing: _Listing, pattern: str) -> None:
+def _expand_remote(listing: Listing, pattern: str) -> None:
     fs, path = filesystem(pattern)
     try:
         if _MAGIC.search(path.partition("?")[0] if pattern.startswith("http") else path):
@@ -374,11 +301,11 @@ def _expand_remote(listing: _Listing, pattern: str) -> None:
             raise ConfigError(f"input.paths: {pattern} cannot be listed: {error.detail}") from error
 
 
-def _is_folder(listing: _Listing, fs: Any, path: str, url: str) -> bool:
+def _is_folder(listing: Listing, fs: Any, path: str, url: str) -> bool:
     return bool(patiently(lambda: fs.isdir(path), listing.retry, url))
 
 
-def _remote_facts(listing: _Listing, found: dict[str, _Found]) -> dict[str, tuple[int, str]]:
+def _remote_facts(listing: Listing, found: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Size and identity by URL, many at once: a crawl's list names 100,000 files."""
     facts: dict[str, tuple[int, str]] = {}
     if not found:
@@ -402,85 +329,16 @@ def _remote_facts(listing: _Listing, found: dict[str, _Found]) -> dict[str, tupl
     return facts
 
 
-def _store(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _remote_anchor(own: str, where: str) -> str:
-    return own if where.startswith(own + "/") else _store(where)
-
-
-# -- names -------------------------------------------------------------------------------------------------------------
-
-
-def _sources(listing: _Listing, facts: dict[str, Any], root: str | None) -> dict[str, str]:
-    """A source for every path: relative to the root, valid UTF-8 on one line, and different from all others."""
-    stores = {_store(p) if is_remote(p) else "" for p in facts}
-    roots = {store: _root(listing, facts, store, root) for store in stores}
-    sources: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in sorted(facts, key=os.fsencode):
-        store = _store(path) if is_remote(path) else ""
-        inner = _relative(path, roots[store])
-        name = escaped(inner if len(stores) == 1 or not store else f"{store.replace('://', '/')}/{inner}")
-        if name != inner and len(stores) == 1:
-            listing.refuse(path, "path.name", "not printable UTF-8; escaped in `source`", level="warning")
-        if name in taken:
-            name += "~" + xxhash.xxh3_64_hexdigest(os.fsencode(path))[:8]
-        taken.add(name)
-        sources[path] = name
-    for failure in listing.failures:  # what lies below the root is named relative to it, as sources are
-        failure.source = next(
-            (_relative(failure.source, r) for r in roots.values() if failure.source.startswith(r + "/")), failure.source
-        )
-    return sources
-
-
-def _root(listing: _Listing, facts: dict[str, Any], store: str, root: str | None) -> str:
-    """The folder that sources of one store are relative to."""
-    if root is not None and is_remote(root) == bool(store):
-        return root.rstrip("/") if store else os.path.realpath(_absolute(listing, local_path(root)))
-    anchors = [listing.found[p].anchor for p in facts if (_store(p) if is_remote(p) else "") == store]
-    if not store:
-        return os.path.commonpath(anchors)
-    common = os.path.commonpath([urlsplit(a).path or "/" for a in anchors])
-    return store + ("" if common == "/" else common)
-
-
-def _relative(path: str, root: str) -> str:
-    inside = path.startswith(root.rstrip("/") + "/")
-    return path[len(root.rstrip("/")) + 1 :] if inside else path.rsplit("://", maxsplit=1)[-1].lstrip("/")
-
-
-def escaped(name: str) -> str:
-    """``name`` if it is valid UTF-8 without control characters; else with those bytes, and ``%``, as ``%XX``."""
-    raw = os.fsencode(name)
-    try:
-        raw.decode("utf-8")
-        bad = any(b < 32 or b == 127 for b in raw)
-    except UnicodeDecodeError:
-        bad = True
-    if not bad:
-        return name
-    out = []
-    for char in name:
-        code = ord(char)
-        plain = code >= 32 and code != 127 and char != "%" and not 0xD800 <= code <= 0xDFFF
-        out.append(char if plain else "".join(f"%{b:02X}" for b in os.fsencode(char)))
-    return "".join(out)
-
-
-def _known(listing: _Listing, pattern: str) -> bool:
+def _known(listing: Listing, pattern: str) -> bool:
     """Whether an earlier pattern had named all that this one names."""
-    return not _MAGIC.search(pattern) and (pattern in listing.found or _absolute(listing, pattern) in listing.found)
+    return not _MAGIC.search(pattern) and (pattern in listing.found or listing.absolute(pattern) in listing.found)
 
 
-def _nothing(listing: _Listing, pattern: str) -> str:
+def _nothing(listing: Listing, pattern: str) -> str:
     """What to say when a pattern matches nothing: where it was looked for, and the nearest names there."""
     if is_remote(pattern):
         return f"input.paths: nothing matches {pattern}"
-    path = _absolute(listing, local_path(pattern.removeprefix("@")))
+    path = listing.absolute(local_path(pattern.removeprefix("@")))
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)

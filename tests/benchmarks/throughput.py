@@ -172,7 +172,8 @@ def peer(task: str, folder: Path, script: str = "throughput_peers.py", *more: st
     if not python:
         return None
     command = [python, str(Path(__file__).with_name(script)), task, str(folder), *more]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=one_thread)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -274,9 +275,8 @@ def parquet(folder: Path, table: pa.Table) -> None:
     bare = folder / "bare.parquet"
 
     def bare_write(**options: Any) -> None:
-        plain = ["id", "url", "source_id", "text"]
-        options = {"compression": "zstd", "use_dictionary": [c for c in shard.column_names if c not in plain], **options}
-        pq.write_table(shard, bare, **options)
+        coded = [c for c in shard.column_names if c not in ("id", "url", "source_id", "text")]
+        pq.write_table(shard, bare, compression="zstd", use_dictionary=coded, **options)
 
     def bare_read(file: Path, check: bool) -> int:
         with pq.ParquetFile(file, page_checksum_verification=check) as opened:
@@ -301,8 +301,9 @@ def parquet(folder: Path, table: pa.Table) -> None:
         for name, work in works.items():
             rates[name] = max(rates[name], megabytes / least(work, 1)[0])
     theirs = peer("tables", folder) or {}
-    emit(bench="parquet, MB of text per CPU-second", text_mb=megabytes, rows=n, **rates,
-         **{f"datatrove {k}": megabytes / theirs[k] for k in ("ParquetReader", "ParquetWriter") if k in theirs})  # fmt: skip
+    names = ("ParquetReader", "ParquetWriter")
+    rates |= {f"datatrove {k}": megabytes / theirs[k] for k in names if k in theirs}
+    emit(bench="parquet, MB of text per CPU-second", text_mb=megabytes, rows=n, **rates)
 
 
 def jsonl(folder: Path, table: pa.Table) -> None:
@@ -312,15 +313,15 @@ def jsonl(folder: Path, table: pa.Table) -> None:
     megabytes = sum(len(t.encode()) for t in table["text"].to_pylist()) / 1e6
     plain, packed = folder / "tables" / "text.jsonl", folder / "tables" / "text.jsonl.gz"
 
-    def bare(opened: Any) -> int:
-        with opened as file:
+    def bare(opener: Callable[..., Any], path: Path) -> int:
+        with opener(path, "rb") as file:
             return sum(len(orjson.loads(line)) for line in file)
 
     works: dict[str, Callable[[], Any]] = {
         "ours": lambda: rows_read("jsonl", plain),
-        "orjson alone": lambda: bare(plain.open("rb")),
+        "orjson alone": lambda: bare(open, plain),
         "ours, gzip": lambda: rows_read("jsonl", packed),
-        "orjson alone, gzip": lambda: bare(gzip.open(packed)),
+        "orjson alone, gzip": lambda: bare(gzip.open, packed),
     }
     rates: dict[str, float] = dict.fromkeys(works, 0.0)
     for _ in range(5):
@@ -328,8 +329,8 @@ def jsonl(folder: Path, table: pa.Table) -> None:
             rates[name] = max(rates[name], megabytes / least(work, 1)[0])
     theirs = peer("tables", folder) or {}
     names = ("JsonlReader", "JsonlReader_plain", "JsonlWriter")
-    emit(bench="jsonl, MB of text per CPU-second", text_mb=megabytes, rows=len(table), **rates,
-         **{f"datatrove {k}": megabytes / theirs[k] for k in names if k in theirs})  # fmt: skip
+    rates |= {f"datatrove {k}": megabytes / theirs[k] for k in names if k in theirs}
+    emit(bench="jsonl, MB of text per CPU-second", text_mb=megabytes, rows=len(table), **rates)
 
 
 def main(pages: list[Path], most: int, texts: list[Path], tasks: set[str]) -> None:

@@ -93,7 +93,8 @@ def trafilatura(folder: Path) -> dict[str, Any]:
         documents = step.run(WarcReader(str(folder / name), glob_pattern="*.warc.gz").run())
         return [(d.metadata["url"], d.text) for d in documents]
 
-    chain("one")  # modules, and whatever is made at the first call
+    if not chain("one"):  # also loads modules, and makes whatever is made at the first call
+        raise RuntimeError("datatrove's Trafilatura step gives no text; is lxml_html_clean installed?")
     start, _ = least(lambda: chain("one"), 2)
     seconds, texts = least(lambda: chain("warc"), 1)
     urls, values = zip(*texts, strict=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.sources.charset import decode_page, decode_text
+from curate.sources.charset import decode_page, decode_text, is_utf8
 from curate.sources.charset_labels import codec_of, encoding_of
 
 SENTENCES = {
@@ -136,3 +136,15 @@ def test_legacy_charsets_of_debcrawl_are_found(shared: object) -> None:
     assert found["right"]["utf-8"] == found["pages"]["utf-8"] == 2627
     assert found["right"]["legacy"] >= 361
     assert (found["bodies_right"], found["not_found"], found["with_nul"]) == (2991, 0, 0)
+
+
+@given(st.one_of(st.binary(max_size=64), st.text(max_size=32).map(lambda t: t.encode("utf-8", "surrogatepass"))))
+def test_utf8_is_what_python_decodes(data: bytes) -> None:
+    # also with a byte cut off, and with surrogates, overlong forms and code points beyond the last
+    for raw in (data, data[:-1], data + b"\xed\xa0\x80", b"\xc0\x80" + data, data + b"\xf4\x90\x80\x80"):
+        try:
+            raw.decode("utf-8")
+        except UnicodeDecodeError:
+            assert not is_utf8(raw)
+        else:
+            assert is_utf8(raw)

@@ -184,3 +184,16 @@ def test_bucket_is_listed_and_read(bucket: str, tmp_path: Path) -> None:
     assert [f.path for f in files] == ["s3://crawl/p/2/b.jsonl"]
     assert [f.source for f in files] == ["p/2/b.jsonl"]
     assert [f.error for f in failures] == ["input.vanished"]
+
+
+@pytest.mark.parametrize("server", [True], indirect=True)
+def test_only_the_files_that_are_taken_are_looked_at(server: str, tmp_path: Path) -> None:
+    for name in ("b", "c", "e", "f"):
+        (tmp_path / f"{name}.jsonl").write_bytes(DATA[:300])
+    (tmp_path / "all.paths").write_text("".join(f"{n}.jsonl\n" for n in "fedcba"), encoding="utf-8")
+    files, failures = list_inputs([f"{server}/all.paths"], "jsonl", base=tmp_path, retry=QUICK, limit=2)
+    # a.jsonl is not there, so c.jsonl is taken; d.jsonl is not there either, and nobody has asked
+    assert [f.source for f in files] == ["b.jsonl", "c.jsonl"]
+    assert [(f.source.rpartition("/")[2], f.error) for f in failures] == [("a.jsonl", "input.vanished")]
+    every, _ = list_inputs([f"{server}/all.paths"], "jsonl", base=tmp_path, retry=QUICK)
+    assert every[:2] == files and [f.source for f in every[2:]] == ["e.jsonl", "f.jsonl"]

@@ -135,6 +135,18 @@ def test_carried_named_and_dated_columns(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("rows_per_group", [1, 2, 6])
+def test_a_value_that_does_not_fit_stays_in_extra_of_its_row_only(tmp_path: Path, rows_per_group: int) -> None:
+    data = pa.table({"text": list("abcdef"), "score": [1.0, 2.5, None, 4.0, 5.0, 6.0], "n": [1, 2, 3, 4, 5, 6]})
+    path = save(tmp_path / "a.parquet", data, row_group_size=rows_per_group)
+    options = ReadOptions(carry={"score": "int64", "n": "int64"}, batch_documents=4)
+    result = read(path, "parquet", options)
+    assert [(r["score"], r["n"], r["extra"]) for r in result.rows] == [
+        (1, 1, None), (None, 2, '{"score":2.5}'), (None, 3, None), (4, 4, None), (5, 5, None), (6, 6, None),
+    ]  # fmt: skip
+    assert [f.detail[:8] for f in result.failures] == ["1 values"]
+
+
 def flip_in(path: Path, column: int, group: int) -> None:
     """Flip a bit in the middle of one column chunk."""
     chunk = pq.ParquetFile(path).metadata.row_group(group).column(column)

@@ -311,3 +311,20 @@ def test_every_real_archive_is_read_and_accounted_for(shared: Path) -> None:
             assert read.account.records >= entry["warc_header_lines"], item.name
             assert read.account.records or read.errors, item.name
     assert seen == len(index)
+
+
+def test_segments_are_named_in_the_ledger() -> None:
+    whole = http(page(1, "w" * 200))
+    parts = [
+        record(0, http(page(0))),
+        record(1, whole[:-100], "WARC-Segment-Number: 1"),
+        record(2, whole[-100:], "WARC-Segment-Number: 2", "WARC-Segment-Total-Length: 300", kind="continuation"),
+        record(3, http(page(3))),
+    ]
+    read = plain(parts)
+    assert read.numbers == [0, 1, 3]
+    assert read.account.skipped == {"continuation": 1}
+    found = [(f.error, f.level, f.offset) for f in read.source.fates.failures]
+    assert found == [
+        ("warc.segmented", "warning", len(parts[0])), ("warc.segmented", "error", len(parts[0]) + len(parts[1])),
+    ]  # fmt: skip
