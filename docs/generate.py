@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md, and configs/schema.json. ``--check`` changes nothing and fails on a difference."""
+"""Writes the generated parts of README.md and configs/schema.json; ``--check`` only fails if something differs."""
 
 from __future__ import annotations
 

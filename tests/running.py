@@ -51,7 +51,8 @@ def write_config(path: Path, source: Path, **changes: Any) -> Path:
 def curate(*arguments: str, failpoint: str = "", timeout: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
     """``curate ARGUMENTS`` in a process of its own."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=timeout, env=environment(failpoint), **more
+        command(*arguments), check=False, capture_output=True, text=True, timeout=timeout, env=environment(failpoint),
+        **more,
     )  # fmt: skip
 
 

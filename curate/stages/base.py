@@ -88,5 +88,5 @@ class Stage(ABC):
     def process(self, batch: Batch) -> Batch:
         """The batch after this stage; same row order, rows leave only by ``drop`` and ``fail``."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most stages have nothing to release
         """Release what ``open`` took; called once after the last batch."""
