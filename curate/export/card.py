@@ -40,6 +40,7 @@ class RaterFacts:
     summary: str = ""
     revision: str = ""
     licence: str = ""
+    limits: str = ""
 
 
 @dataclass(frozen=True)
@@ -247,10 +248,10 @@ def _raters(data: CardData) -> str:
     if not data.raters:
         return "## Raters\n\nNo model rated the documents.\n"
     rows = [[code(r.name), flat(r.summary), code(r.revision) if r.revision else "not stated",
-             flat(r.licence) or "not stated"] for r in data.raters]  # fmt: skip
+             flat(r.licence) or "not stated", flat(r.limits)] for r in data.raters]  # fmt: skip
     return (
         "## Raters\n\nLabels of these models are opinions of machines; their cards say what they were trained and "
-        f"measured on.\n\n{table(('rater', 'what it says', 'revision', 'licence'), rows)}"
+        f"measured on.\n\n{table(('rater', 'what it says', 'revision', 'licence', 'limits'), rows)}"
     )
 
 

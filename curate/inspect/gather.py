@@ -7,6 +7,7 @@ from the row groups that hold them. Nothing depends on the order in which shards
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ MOST_DISTINCT = 0.5
 #: longest text that is carried for an example, in characters
 EXAMPLE_CHARS = 4000
 _TEXT_BATCH = 1024
+_BOUNDS = re.compile(r"(-?\d+(?:\.\d+)?)\s*–\s*(-?\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,17 @@ def histograms(layout: Layout, fields: Sequence[pa.Field], bins: int, logarithmi
         low, high, finite = _range(layout, wanted.name)
         if finite:
             whole = pa.types.is_integer(wanted.type)
-            edges = bin_edges(low, high, bins, whole=whole, log=wanted.name in logarithmic, unit=_meta(wanted, "range"))
+            edges = bin_edges(
+                low, high, bins, whole=whole, log=wanted.name in logarithmic, declared=_meta(wanted, "range")
+            )
             found.append(_counted(layout, wanted, edges, wanted.name in logarithmic))
     return found
 
 
-def bin_edges(low: float, high: float, bins: int, *, whole: bool, log: bool, unit: str = "") -> npt.NDArray[np.float64]:
-    """Ascending edges that hold all values from ``low`` to ``high``; a declared range of 0–1 is kept as it is."""
+def bin_edges(
+    low: float, high: float, bins: int, *, whole: bool, log: bool, declared: str = ""
+) -> npt.NDArray[np.float64]:
+    """Ascending edges that hold all values from ``low`` to ``high``; a declared range such as 1–5 is kept."""
     if log and high > max(1.0, low) * 2:
         start = max(1.0, low)
         edges = np.geomspace(start, high, bins + 1)
@@ -156,11 +162,17 @@ def bin_edges(low: float, high: float, bins: int, *, whole: bool, log: bool, uni
         if whole:
             edges = np.unique(np.round(edges))
         return np.concatenate([[low], edges]) if low < start else edges
-    if unit.replace("-", "–") == "0–1" and low >= 0 and high <= 1:
-        return np.linspace(0.0, 1.0, bins + 1)
     if whole and high - low < bins:
         return np.arange(low - 0.5, high + 1.0)
+    if (bounds := _bounds(declared)) is not None and bounds[0] <= low and high <= bounds[1]:
+        return np.linspace(*bounds, bins + 1)
     return np.linspace(low, high, bins + 1) if high > low else np.array([low - 0.5, low + 0.5])
+
+
+def _bounds(declared: str) -> tuple[float, float] | None:
+    """The two ends of a range such as ``0–1``; None if it has not two."""
+    found = _BOUNDS.fullmatch(declared.strip())
+    return (float(found[1]), float(found[2])) if found else None
 
 
 def _range(layout: Layout, column: str) -> tuple[float, float, bool]:

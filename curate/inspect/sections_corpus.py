@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from curate.inspect.data import HeatMap, Histogram, ReportData, ValueCounts
 from curate.inspect.safe_text import address, escape, value
 from curate.inspect.svg import number, short, stacked_bars
-from curate.inspect.tables import Column, bar, count, details, empty, share, table
+from curate.inspect.tables import Column, bar, count, details, empty, named, share, table
 
 _MOST_ROWS = 20
 
@@ -29,7 +29,7 @@ def scores(data: ReportData) -> str:
 def _histogram(chart: Histogram, index: int) -> str:
     kept, left = sum(chart.kept), sum(chart.left)
     n = f"n = {chart.n:,} ({kept:,} kept, {left:,} left), exact"
-    axis = f"{chart.unit or 'value'}, axis grows by factors" if chart.log else (chart.unit or "value")
+    axis = "; ".join([n, *([chart.unit] if chart.unit else []), *(["axis grows by factors"] if chart.log else [])])
     missing = f" {chart.missing:,} without a value." if chart.missing else ""
     bars = len(chart.kept)
     marks = sorted({0, bars // 4, bars // 2, 3 * bars // 4, bars})
@@ -48,7 +48,7 @@ def _histogram(chart: Histogram, index: int) -> str:
     doc = f'<p class="soft">{escape(chart.doc)}</p>' if chart.doc else ""
     return (
         f"<figure><h3>{value(chart.column)}</h3>{doc}{drawing}"
-        f"<figcaption>{n}; {escape(axis)}.{missing}</figcaption>"
+        f"<figcaption>{escape(axis)}.{missing}</figcaption>"
         f"{details('Figures', table(f'{chart.column}: documents per bar', columns, rows))}</figure>"
     )
 
@@ -121,7 +121,7 @@ def _heat(heat: HeatMap) -> str:
     return (
         f"<h3>{value(heat.row_column)} × {value(heat.column_column)}</h3>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Heat map"><table class="heat">'
-        f"<caption>{escape(caption)}; {said}. Darker holds more, on a scale of factors.</caption>"
+        f"<caption>{escape(caption)}; {said}. Stronger colour holds more, by factors.</caption>"
         f'<thead><tr><th scope="col">{value(heat.row_column)}</th>{head}<th scope="col" class="n">All</th></tr></thead>'
         f'<tbody>{"".join(body)}<tr><th scope="row">All</th>{feet}<td>{_two(n, tokens)}</td></tr></tbody></table></div>'
     )
@@ -177,7 +177,10 @@ def duplicates(data: ReportData) -> str:
     sizes = [[f"{s:,}", count(found.sizes[s]), count(s * found.sizes[s])] for s in sorted(found.sizes)[:100]]
     names = (Column("Documents in cluster", names_row=True), Column("Clusters", True), Column("Documents", True))
     largest = [
-        [f'<bdi class="id">{value(c.survivor, limit=64)}</bdi>', count(c.size), address(c.url) if c.url else "–"]
+        [
+            named(f'<bdi class="id">{value(c.survivor, limit=64)}</bdi>', address(c.url) if c.url else ""),
+            count(c.size),
+        ]
         for c in found.largest
     ]
     return (
@@ -185,9 +188,7 @@ def duplicates(data: ReportData) -> str:
         f"{members - clusters:,} go ({share(members - clusters, found.documents)}).</p>"
         f"<figure><h3>Cluster sizes</h3>{drawing}<figcaption>n = {clusters:,} clusters, exact; documents per cluster."
         f"</figcaption>{details('Figures', table('Clusters by size', names, sizes))}</figure>"
-        + table(
-            "Largest clusters", (Column("Stays", names_row=True), Column("Documents", True), Column("URL")), largest
-        )
+        + table("Largest clusters", (Column("Stays", names_row=True), Column("Documents", True)), largest)
         + _audit(found.audit)
     )
 

@@ -138,9 +138,11 @@ def _gone(counts: Counter[str], meanings: dict[str, str]) -> tuple[Gone, ...]:
 
 def _raters(step: Card) -> tuple[RaterFacts, ...]:
     """Name, revision and licence of each rater, from the cards that the run was given."""
+    from classifiers.cards import load_card
     from curate.export.card import RaterFacts
 
-    return tuple(RaterFacts(name) for name in step.run.config.labels)
+    cards = (load_card(name, step.run.base) for name in step.run.config.labels)
+    return tuple(RaterFacts(c.name, c.title, c.revision, c.licence, c.limits) for c in cards)
 
 
 def _version(run: Run) -> str:

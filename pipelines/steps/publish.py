@@ -32,7 +32,7 @@ _ELSEWHERE = {"run": ("output", "base", "launcher", "workers"), "input": ("paths
 #: numeric labels whose distribution is shown, beside all ``*_score``
 _SHOWN = ("language_score", "text_stats_n_words", "tokens_count", "dedup_similarity")
 _LOGARITHMIC = frozenset({"text_stats_n_words", "tokens_count"})
-_MOST_CHARTS, _MOST_SOURCES, _MOST_GROUPS = 24, 20, 24
+_MOST_CHARTS, _MOST_SOURCES, _MOST_GROUPS, _MOST_NOTES = 40, 20, 24, 6
 _DEDUP_MEANING = {
     "exact_duplicate": "another document has the same text, and stays",
     "near_duplicate": "another document is as similar as the threshold asks, and stays",
@@ -61,6 +61,10 @@ class _Closing(Step):
     def labelling(self) -> tuple[str, ...]:
         """Steps that wrote label tables."""
         return tuple(n for n in self.select.after if n != "bands")
+
+    def rated(self) -> list[str]:
+        """Names of the labels that raters made."""
+        return [f.name for step in self.select.labelled if step.name == "rate" for f in step.columns()]
 
     def stages(self) -> list[Any]:
         """All stages of the config, in the order in which they run."""
@@ -152,7 +156,7 @@ def report_data(step: Report) -> ReportData:
         keep=config.keep,
         funnel=_funnel(step, totals, found),
         **_fate_parts(step, layout, totals, found, settings.examples),
-        histograms=tuple(gather.histograms(layout, _numeric(columns), settings.bins, _LOGARITHMIC)),
+        histograms=tuple(gather.histograms(layout, _numeric(columns, step.rated()), settings.bins, _LOGARITHMIC)),
         **_label_parts(layout, columns),
         duplicates=gather.duplicates(layout, _audit(run)) if config.dedup else None,
         recipe=recipe,
@@ -271,10 +275,14 @@ def meanings_of(step: _Closing) -> tuple[dict[str, str], dict[str, str]]:
     return meanings, errors
 
 
-def _numeric(columns: pa.Schema) -> list[pa.Field]:
-    """Numeric labels whose distribution is shown: the well-known ones first, then every score."""
+def _numeric(columns: pa.Schema, rated: list[str]) -> list[pa.Field]:
+    """Numeric labels whose distribution is shown: the well-known ones first, then every score, then all of raters."""
     numeric = {f.name: f for f in columns if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)}
-    names = [*(n for n in _SHOWN if n in numeric), *(n for n in numeric if n.endswith("_score"))]
+    names = [
+        *(n for n in _SHOWN if n in numeric),
+        *(n for n in numeric if n.endswith("_score")),
+        *(n for n in rated if n in numeric),
+    ]
     return [numeric[n] for n in dict.fromkeys(names)][:_MOST_CHARTS]
 
 
@@ -315,7 +323,9 @@ def _groups(step: Report, layout: Layout, columns: pa.Schema, examples: int) -> 
 
     recipe = step.run.config.recipe
     groups = recipe.groups if recipe is not None else tuple(n for n in ("language_code",) if n in columns.names)
-    notes = [f.name for f in _numeric(columns) if f.name.endswith(("_score", "_count"))][:6]
+    score = [recipe.quality_bands.column] if recipe is not None and recipe.quality_bands is not None else []
+    notes = [*score, *(f.name for f in _numeric(columns, []) if f.name.endswith(("_score", "_count")))]
+    notes = list(dict.fromkeys(notes))[:_MOST_NOTES]
     found = gather.kept_examples(layout, groups, notes, examples)
     sizes = gather.tallies(layout, [groups])[0][groups].documents if groups else Counter({(): step_kept(step)})
     named = {tuple(k or "none" for k in key): n for key, n in sizes.items()}

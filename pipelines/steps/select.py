@@ -48,6 +48,11 @@ class Select(Step):
         self.selection = selection_of(run)
         self._cut: list[float] | None = None
 
+    @property
+    def labelled(self) -> list[Step]:
+        """The steps whose labels are joined, in order."""
+        return self._labelled
+
     def material(self) -> dict[str, Any]:
         config = self.run.config
         return {
