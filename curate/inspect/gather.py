@@ -273,7 +273,7 @@ def heat_map(row: str, column: str, tally: Tally, told: bool, most_rows: int = 4
     for (a, _), n in (tokens or cells).items():
         by_row[a] += n
     rows = tuple(sorted(by_row, key=lambda a: (-by_row[a], a))[:most_rows])
-    columns = tuple(sorted({b for _, b in cells}))
+    columns = tuple(sorted({b for _, b in cells}, key=lambda b: (b == "none", b)))
     shown = {k: n for k, n in cells.items() if k[0] in rows}
     return HeatMap(row, column, rows, columns, shown, tokens) if cells else None
 
