@@ -206,7 +206,7 @@ def _numbered(data: Bytes, lo: int, i: int, versions: Hashes) -> bool:
     end = k
     while k > lo and end - k < 16 and (65 <= data[k - 1] <= 90 or 97 <= data[k - 1] <= 122 or data[k - 1] >= 0x80):
         k -= 1
-    return end > k and _known(versions, data, k, end)
+    return bool(end > k and _known(versions, data, k, end))
 
 
 @njit(cache=True, nogil=True)
@@ -214,7 +214,7 @@ def _addressed(data: Bytes, lo: int, hi: int, i: int, end: int, words: Hashes) -
     """Whether a port or a prefix length follows, or the word before says that an address comes."""
     if end + 1 < hi and data[end] in (47, 58) and 48 <= data[end + 1] <= 57:
         return True
-    return _numbered(data, lo, i, words)
+    return bool(_numbered(data, lo, i, words))
 
 
 @njit(cache=True, nogil=True)

@@ -52,20 +52,22 @@ _TRIGGER = (
 #: The same in lower-case bytes, read as Latin-1 (see ``_Page``).
 _NEEDLES = [
     word.encode().decode("latin-1")
-    for word in ("licens", "licenc", "lizenz", "лиценз", "Лиценз", "creativecommons", "creative commons", "rights",
+    for word in ("licen", "lizenz", "лиценз", "Лиценз", "commons", "rights",
                  "gnu gpl", "gplv", "public domain", "public-domain", "cc by", "cc-by", "cc0", "gnu.org/",
                  "vorbehalten", "droits ", "derechos ", "direitos ", "diritti ", "права")
 ]  # fmt: skip
-_HIDDEN = re.compile(r"<!--|<(script|style|textarea|template|noscript)\b([^<>]{0,2000})>", re.IGNORECASE)
+_HIDDEN = re.compile(r"<(?:!--|(script|style|textarea|template|noscript)\b([^<>]{0,2000})>)")
 _ATTRIBUTE = re.compile(
     r"([a-zA-Z][\w:.-]{0,40})\s{0,8}=\s{0,8}"
     r"(?:\"([^\"]{0,1000})\"|'([^']{0,1000})'|([^\s\"'<>`]{1,1000}))"
 )
 _TAG = re.compile(r"<[^<>]{0,2000}>")
+_FOOTER_WORDS = ("footer", "contentinfo", "copyright", "colophon", "license", "licence", "legal")
+#: An opening tag up to one of these words in the value of its id, class or role.
 _FOOTER = re.compile(
-    r"<footer\b|<[a-z]{1,10}\s[^<>]{0,300}?(?:id|class|role)\s{0,4}=\s{0,4}[\"']?[^\"'<>]{0,200}?"
-    r"(?:footer|contentinfo|copyright|colophon|licen[sc]e|legal)",
-    re.IGNORECASE,
+    r"<(?:footer\b|[a-z]{1,10}\s[^<>]{0,300}?(?:id|class|role)\s{0,4}=\s{0,4}[\"']?[^\"'<>]{0,200}?(?:"
+    + "|".join(_FOOTER_WORDS)
+    + "))"
 )
 _URL = re.compile(r"https?://[^\s<>\"')\]]{4,300}", re.IGNORECASE)
 _SELF = re.compile(
@@ -85,13 +87,13 @@ _RESERVED = re.compile(
     r"todos os direitos reservados|tutti i diritti riservati|все права защищены",
     re.IGNORECASE,
 )
-#: Clauses about something else than the page's text: its samples of code, or what might be done instead.
-_NOT_THE_TEXT = re.compile(
-    r"(?:\bcode samples?|\bsample code|\bsource code|\bexamples?,? (?:recipes,? )?and (?:other )?code|\bsoftware)\b"
-    r"[^.;]{0,60}?\b(?:licensed|released|available|distributed) under .{0,90}"
-    r"|[^.;]{0,120}\binstead of this licen[sc]e",
+#: A clause about something else than the page's text: its samples of code.
+_ABOUT_CODE = re.compile(
+    r"\b(?:code samples?|sample code|source code|examples?,? (?:recipes,? )?and (?:other )?code|software)\b"
+    r"[^.;]{0,60}?\b(?:licensed|released|available|distributed) under .{0,90}",
     re.IGNORECASE,
 )
+_INSTEAD = "instead of this licen"
 _META = re.compile(
     r"(?:dc|dcterms|cc|schema|og|article)?[.:]?"
     r"(?:rights(?:\.licen[sc]e)?|licen[sc]e|copyright|rights-standard)\Z"
@@ -129,7 +131,7 @@ class _Page:
     def __init__(self, text: str, is_html: bool) -> None:
         raw = text.encode("utf-8", "replace")
         self.text, self.low, self.is_html = raw.decode("latin-1"), raw.lower().decode("latin-1"), is_html
-        self.hidden, self.json_ld = _hidden(self.text, self.low) if is_html else ([], [])
+        self.hidden, self.json_ld = _hidden(self.low) if is_html else ([], [])
         ends = [at for mark in ("</head", "<body") if (at := self.low.find(mark, 0, 200_000)) >= 0] if is_html else []
         self.head = min(ends) if ends else 0
         self.footer = self._footer()
@@ -139,8 +141,18 @@ class _Page:
         start = max(self.head, len(self.text) * 11 // 12)
         if self.is_html:
             tail = max(self.head, len(self.text) * 2 // 3, len(self.text) - 60_000)
-            if m := _FOOTER.search(self.low, tail):
-                return min(m.start(), start)
+            tags = {self._footer_tag(word, tail, start) for word in _FOOTER_WORDS}
+            return min(start, *tags)
+        return start
+
+    def _footer_tag(self, word: str, tail: int, start: int) -> int:
+        """Where the first tag opens after ``tail`` that has ``word`` in its name, id, class or role; else ``start``."""
+        at = self.low.find(word, tail, start)
+        while at >= 0:
+            tag = self.low.rfind("<", max(tail, at - 520), at)
+            if tag >= 0 and _FOOTER.match(self.low, tag, at + len(word)):
+                return tag
+            at = self.low.find(word, at + 1, start)
         return start
 
     def location(self, at: int) -> str:
@@ -158,18 +170,18 @@ def _decoded(text: str) -> str:
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
 
 
-def _hidden(text: str, low: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+def _hidden(low: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Spans that are not part of the visible page, and the spans of JSON-LD blocks; linear."""
     spans: list[tuple[int, int]] = []
     json_ld: list[tuple[int, int]] = []
     at = 0
-    while (m := _HIDDEN.search(text, at)) and len(spans) < 5_000:
-        close = "-->" if m[1] is None else f"</{m[1].lower()}"
+    while (m := _HIDDEN.search(low, at)) and len(spans) < 5_000:
+        close = "-->" if m[1] is None else f"</{m[1]}"
         end = low.find(close, m.end())
-        end = len(text) if end < 0 else end
-        if m[1] and m[1].lower() == "script" and "ld+json" in m[2].lower():
+        end = len(low) if end < 0 else end
+        if m[1] == "script" and "ld+json" in m[2]:
             json_ld.append((m.end(), end))
-        if not (m[1] and m[1].lower() == "noscript"):
+        if m[1] != "noscript":
             spans.append((m.start(), end))
             at = max(end, m.end())
         else:
@@ -253,7 +265,10 @@ def _licences_in(value: Any) -> Iterator[tuple[bool, str]]:
 def _hits(low: str) -> list[int]:
     """Positions of the words, per word at most ``_HITS`` from each end."""
     found: set[int] = set()
+    ascii_only = low.isascii()
     for needle in _NEEDLES:
+        if ascii_only and not needle.isascii():
+            continue
         at, n = low.find(needle), 0
         while at >= 0 and n < _HITS:
             found.add(at)
@@ -294,8 +309,7 @@ def _from_prose(page: _Page, at: int) -> Iterator[Evidence]:
     around = " ".join(around.split())
     location = page.location(at)
     own = location != "body" or bool(_SELF.search(around))
-    aside = " ".join(_NOT_THE_TEXT.findall(around))
-    said = _NOT_THE_TEXT.sub(" ", around) if aside else around
+    said, aside = _set_aside(around)
     for m in _URL.finditer(said):
         if licence := from_url(m[0].rstrip(".,;")):
             yield Evidence("phrase" if own else "link", location, own, licence)
@@ -305,6 +319,20 @@ def _from_prose(page: _Page, at: int) -> Iterator[Evidence]:
         yield Evidence("aside", location, False, licence)
     if _RESERVED.search(around):
         yield Evidence("reserved", location, True, None)
+
+
+def _set_aside(around: str) -> tuple[str, str]:
+    """A piece of prose without its clauses about something else than the page's text, and these."""
+    low = around.lower()
+    aside = []
+    if (at := low.find(_INSTEAD)) >= 0:
+        start = max(around.rfind(". ", 0, at), around.rfind("; ", 0, at), at - 120, 0)
+        aside.append(around[start:at])
+        around = around[:start] + around[at:]
+    if " under " in low and ("code" in low or "software" in low):
+        aside += _ABOUT_CODE.findall(around)
+        around = _ABOUT_CODE.sub(" ", around)
+    return around, " ".join(aside)
 
 
 class Result(NamedTuple):
