@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.guarding import call
+from pipelines.guarding import call, prepare_process
 
 app = typer.Typer(
     name="curate",
@@ -187,6 +187,8 @@ def doctor(json: Json = False) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of the `curate` command."""
+    if arguments is None:
+        prepare_process()
     return app(args=arguments, prog_name="curate")
 
 

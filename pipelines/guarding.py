@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 OUR_FAULT = 70
+#: set in the environment of an interpreter that was started anew, so that it is done once
+_RESTARTED = "CURATE_RESTARTED"
 
 
 class Terminated(KeyboardInterrupt):
@@ -33,12 +35,39 @@ def call(command: str, as_json: bool, **arguments: Any) -> NoReturn:
     code = OUR_FAULT
     try:
         code = _answer(command, as_json, arguments)
-        sys.stdout.flush()
     except BrokenPipeError:
-        # the reader has seen enough, e.g. `curate show … | head`; keep the interpreter from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 0  # the reader has seen enough, e.g. `curate show … | head`
+    _mute_broken()
     raise SystemExit(code)
+
+
+def prepare_process() -> None:
+    """Make the process fit for work whatever started it.
+
+    Standard streams that are closed are opened on nothing, so that no file of a run gets their numbers. Under a locale
+    without UTF-8 the interpreter is started anew in its UTF-8 mode: paths and configs hold any text.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+    if sys.getfilesystemencoding().lower() not in ("utf-8", "utf8") and not os.environ.get(_RESTARTED):
+        environment = {**os.environ, "PYTHONUTF8": "1", _RESTARTED: "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def _mute_broken() -> None:
+    """Point standard streams that nobody reads any more to nothing; the interpreter flushes them at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -48,7 +77,10 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def _answer(command: str, as_json: bool, arguments: dict[str, Any]) -> int:
     try:
         answer: Answer = import_module(f"pipelines.commands.{command}").main(**arguments)
-        _show(command, as_json, answer)
+        try:
+            _show(command, as_json, answer)
+        except BrokenPipeError:  # what was found stands, whether anybody reads it or not
+            _mute_broken()
         return answer.exit_code
     except BrokenPipeError:
         raise
@@ -101,10 +133,14 @@ def _say(
     if as_json:
         error = {"kind": kind, "message": message, "hint": hint, "issues": issues}
         body = {"schema": SCHEMA, "command": command, "ok": False, "exit_code": code}
-        print(json_.dumps({**body, "error": {k: v for k, v in error.items() if v}}))  # noqa: T201
-        return
-    lines = message if issues is not None else f"error: {message}"
-    print(safe(lines, lines=True) + (f"\n{hint}" if hint else ""), file=sys.stderr)  # noqa: T201
+        text, stream = json_.dumps({**body, "error": {k: v for k, v in error.items() if v}}), sys.stdout
+    else:
+        lines = message if issues is not None else f"error: {message}"
+        text, stream = safe(lines, lines=True) + (f"\n{hint}" if hint else ""), sys.stderr
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        _mute_broken()
 
 
 def write_fault(command: str, error: Exception) -> Path:

@@ -201,4 +201,19 @@ def watching(stream: TextIO | None = None) -> Iterator[Callable[[Progress], None
         with live.bars:
             yield live
     else:
-        yield PlainProgress(stream)
+        yield _unread(PlainProgress(stream))
+
+
+def _unread(show: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """``show`` until nobody reads it any more; a run does not end for that."""
+    read = True
+
+    def tell(progress: Progress) -> None:
+        nonlocal read
+        if read:
+            try:
+                show(progress)
+            except OSError:
+                read = False
+
+    return tell
