@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipelines.config import Config
 
 _SHOWN = 20
+#: stands for a key that one side does not have
+_ABSENT = "(not there)"
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,9 @@ def differences(old: Any, new: Any, place: str) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}, key=str):
-            if old.get(key) != new.get(key):
-                found += differences(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
+            before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
+            if before != after:
+                found += differences(before, after, f"{place}.{key}" if place else str(key))
         return found
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         found = []
