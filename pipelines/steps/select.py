@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: the label by which duplicates are told; its drops name the survivor instead of the sentence
 SURVIVOR = "dedup_is_survivor"
-_DUPLICATE_REASONS = {"exact": "exact_duplicate", "minhash": "near_duplicate"}
+_DUPLICATE_REASONS = {"exact": "exact_duplicate", "url": "url_duplicate", "minhash": "near_duplicate"}
 _DEDUP_LABELS = ("dedup_kind", "dedup_similarity", "dedup_survivor")
 
 DOMAIN = column("domain", pa.string(), "the label that `domains.from` names; null where that label is missing")

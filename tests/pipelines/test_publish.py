@@ -142,3 +142,15 @@ def test_report_null_means_no_page_but_a_card(made: Path) -> None:
     config = load_config(made / "curate.yaml", overrides=("report=null",))
     names = [s.name for s in steps_of(Run(config, open_folder(str(made / "out")), Manifest(), config.base))]
     assert "report" not in names and "card" in names
+
+
+def test_documents_of_one_address_are_on_the_books(tmp_path: Path) -> None:
+    rows = [{"text": "boats on the river", "url": "http://h/a"}, {"text": "people at the bank", "url": "https://h/a"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "curate.yaml").write_text(
+        f"run: {{output: {tmp_path / 'out'}, workers: 1}}\ninput: {{kind: jsonl, paths: [a.jsonl]}}\n"
+        "dedup: [{exact: {url: true}}]\n"
+    )
+    assert go(tmp_path).totals.to_json()["dropped"] == {"url:url_duplicate": 1}
+    assert verify(str(tmp_path / "out"))["ok"]
+    assert "another document has the same address, and stays" in page(tmp_path)
