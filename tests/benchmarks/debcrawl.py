@@ -206,7 +206,7 @@ def _same_characters(body: bytes, truth: str, answer: str) -> bool:
 
 def truly_extracted(gold: dict[str, Row], keys: list[str], pages: dict[str, bytes]) -> dict[str, str]:
     """Record id → text of the page decoded with its gold charset."""
-    stage = ExtractHtml(ExtractHtmlConfig(drop_empty=False))
+    stage = ExtractHtml(ExtractHtmlConfig.model_validate({"drop_empty": False}))
     stage.open(Context())
     found: dict[str, str] = {}
     try:
