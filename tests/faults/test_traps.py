@@ -52,7 +52,8 @@ def test_t1_a_field_that_first_comes_in_a_later_document_is_kept(tmp_path: Path,
     )
     config = small(tmp_path / "r.json", source)
     assert here(config).exit_code == 0
-    extra = {r["source_id"]: json.loads(r["extra"]) if r["extra"] else {} for r in rows(config.with_suffix(""), "corpus")}
+    kept = rows(config.with_suffix(""), "corpus")
+    extra = {r["source_id"]: json.loads(r["extra"]) if r["extra"] else {} for r in kept}
     assert extra == {"0": {}, **{str(i): {"late": i} for i in range(1, 6)}}
 
 
@@ -205,7 +206,7 @@ def test_t10_a_run_that_keeps_nothing_ends_well_with_a_valid_empty_corpus(tmp_pa
     source = write_documents(tmp_path / "in", files=2, documents=10)
     config = small(
         tmp_path / "r.json", source, stages=[{"pii": {}}], dedup=[{"exact": {}}],
-        keep="pii_emails > 99 and dedup_is_survivor", recipe={"groups": ["pii_emails"]},
+        keep="pii_emails > 99 and dedup_is_survivor",
     )  # fmt: skip
     result = here(config)
     assert result.exit_code == 0, result.problems
@@ -217,9 +218,20 @@ def test_t10_a_run_that_keeps_nothing_ends_well_with_a_valid_empty_corpus(tmp_pa
 
 def test_t10_an_input_without_a_document_ends_well(tmp_path: Path, here: Any) -> None:
     source = write_lines(tmp_path / "in", [{"id": "0", "text": ""}])
-    config = small(tmp_path / "r.json", source, dedup=[{"exact": {}}, {"minhash": {}}], recipe={"groups": ["source"]})
+    config = small(tmp_path / "r.json", source, dedup=[{"exact": {}}, {"minhash": {}}])
     assert here(config).exit_code == 0
     assert rows(config.with_suffix(""), "corpus") == []
+
+
+def test_t10_a_recipe_of_nothing_is_refused_with_the_reason_and_the_empty_corpus_stands(tmp_path: Path) -> None:
+    source = write_documents(tmp_path / "in", files=1, documents=10)
+    config = small(
+        tmp_path / "r.json", source, stages=[{"pii": {}}], keep="pii_emails > 99", recipe={"groups": ["pii_emails"]}
+    )
+    result = curate("run", str(config))
+    assert result.returncode == 2
+    assert "the corpus holds no tokens" in result.stderr and "Traceback" not in result.stderr
+    assert pq.read_table(config.with_suffix("") / "corpus").num_rows == 0
 
 
 # ------------------------------------------------------------------ read in source

@@ -60,7 +60,7 @@ def test_a_document_found_to_kill_is_not_tried_again_by_a_later_run(source: Path
     id_ = victim(source)
     assert curate("run", str(config), failpoint=f"pass.document:kill@id={id_}").returncode == 0
     # another stage config redoes the pass; the poisoned document still kills, and is not given to a stage
-    again = curate("run", str(config), "--set", "stages.pii.us_ssns=true", failpoint=f"pass.document:kill@id={id_}")
+    again = curate("run", str(config), "--set", "stages.pii.us_ssns=<SSN>", failpoint=f"pass.document:kill@id={id_}")
     assert again.returncode == 0, again.stderr
     log = (config.with_suffix("") / "log.jsonl").read_text(encoding="utf-8")
     events = [json.loads(line)["event"] for line in log.splitlines()]

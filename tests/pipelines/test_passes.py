@@ -154,7 +154,7 @@ def test_a_stage_that_fails_on_every_document_of_a_large_batch_is_broken_itself(
     assert len(out) == 0 and len(failures(out)) == BROKEN_STAGE_DOCUMENTS - 1
 
 
-@pytest.mark.parametrize("error", [EnvironmentGone("disk full"), MemoryError(), OSError(28, "full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [EnvironmentGone("full"), MemoryError(), OSError(28, "full"), KeyboardInterrupt()])
 def test_what_is_no_fault_of_a_document_is_not_blamed_on_one(error: BaseException) -> None:
     with pytest.raises(type(error)):
         run([Raises(error)], batch_of(["a", "b"]))

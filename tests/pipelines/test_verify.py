@@ -126,7 +126,7 @@ def test_a_receipt_with_a_wrong_count_is_found(step: str, key: str, said: str, r
 
 def test_a_document_with_two_ends_is_found(run: Path) -> None:
     kept = rows(run, "corpus")[0]
-    row = {name: None for name in FAILED.names} | {
+    row = dict.fromkeys(FAILED.names) | {
         "id": kept["id"], "source": kept["source"], "offset": kept["offset"], "length": kept["length"],
         "stage": "pii", "error": "stage.error", "level": "error",
     }  # fmt: skip
