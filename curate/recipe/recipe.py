@@ -14,6 +14,7 @@ from curate.recipe.groups import GroupTable
 from curate.recipe.realise import realise, shuffle_keys
 from curate.recipe.rules import RULES, allocate
 
+EMPTY = "The corpus is empty: there is nothing to weigh. What was dropped, and why, is in dropped/ and in the report."
 NO_RUNS = "No training runs were used: the weights follow from a rule and the sizes of the groups alone."
 
 
@@ -85,7 +86,7 @@ class Recipe:
         raw["groups"] = tuple(GroupShare(**g) for g in raw["groups"])
         recipe = Recipe(**raw)
         total = sum(g.weight for g in recipe.groups)
-        if abs(total - 1.0) > 1e-6:
+        if recipe.groups and abs(total - 1.0) > 1e-6:
             raise ConfigError(f"recipe {recipe.name}: weights sum to {total}, not to 1")
         return recipe
 
@@ -108,12 +109,19 @@ def recipe_by_rule(
         documents: per group, its documents; the recipe's tokens are sums over whole documents.
         budget_tokens: None for as many tokens as the corpus holds.
 
+    Returns:
+        the recipe; without groups if the corpus is empty.
+
     Raises:
-        ConfigError: the corpus is empty, or cannot give the budget within ``max_epochs``.
+        ConfigError: the corpus cannot give the budget within ``max_epochs``.
     """
     available = table.frame["tokens"].to_numpy().astype(np.float64)
     if not len(available) or available.sum() == 0:
-        raise ConfigError("recipe: the corpus holds no tokens; look at what `keep` and the rules dropped (the report)")
+        return Recipe(
+            name=name, rule=rule, evidence=EMPTY, columns=table.columns, token_source=table.token_source,
+            budget_tokens=0, tokens=0, max_epochs=max_epochs, temperature=temperature, seed=seed,
+            group_table=table_digest, groups=(), alternatives={},
+        )  # fmt: skip
     budget = float(budget_tokens if budget_tokens is not None else table.tokens)
     names = table.frame["group"].to_list()
     chosen = allocate(rule, available, budget, max_epochs=max_epochs, temperature=temperature)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from curate.errors import TaskError
+from curate.errors import ConfigError, TaskError
 from curate.store.shards import Output, write_table
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.recipe.recipe import Recipe as Written
     from pipelines.sections import RecipeSection
     from pipelines.steps.select import Select
 
@@ -84,6 +85,15 @@ class Recipe(_Whole):
         return {"recipe": self.section.model_dump(mode="json"), "name": self.run.config.run.name}
 
     def execute(self, partition: str, work: Work) -> Result:
+        try:
+            recipe = self._weigh()
+        except ConfigError as error:  # known only now that the corpus is there; what is done stands
+            raise TaskError(str(error)) from error
+        text = recipe.to_yaml().encode("utf-8")
+        self.run.folder.write(RECIPE, text)
+        return Result([plain_output(RECIPE, text)], {"groups": len(recipe.groups), "tokens": recipe.tokens})
+
+    def _weigh(self) -> Written:
         import polars as pl
 
         from curate.export.sampler import documents_by_group
@@ -96,15 +106,12 @@ class Recipe(_Whole):
         receipt = read_receipt(self.run.folder, "groups", WHOLE)
         assert isinstance(frame, pl.DataFrame) and receipt is not None
         source = str(frame["token_source"][0]) if frame.height else section.token_column
-        recipe = recipe_by_rule(
+        return recipe_by_rule(
             self.run.config.run.name, GroupTable(section.groups, frame, source), receipt.outputs[0].digest,
             documents_by_group(list(self.frames()), section.groups, section.token_column),
             rule=section.rule, budget_tokens=section.budget_tokens, max_epochs=section.max_epochs,
             temperature=section.temperature, seed=section.seed,
         )  # fmt: skip
-        text = recipe.to_yaml().encode("utf-8")
-        self.run.folder.write(RECIPE, text)
-        return Result([plain_output(RECIPE, text)], {"groups": len(recipe.groups), "tokens": recipe.tokens})
 
 
 class Mix(_Whole):
