@@ -194,7 +194,7 @@ def to_text(folder: Path, pages: list[dict[str, Any]], tasks: set[str]) -> None:
     precise = {"engine": "trafilatura", "trafilatura_mode": "precision", "trafilatura_comments": False}
     if "trafilatura" in tasks:
         runs.append(("trafilatura", precise))
-    results = [(name, *text_seconds(folder, config, 2 if not config else 1)) for name, config in runs]
+    results = [(name, *text_seconds(folder, config, 1 if config else 2)) for name, config in runs]
     if "trafilatura" in tasks and theirs is not None:
         same = peer("ours", folder, "throughput.py", json.dumps(precise))
         assert same is not None
