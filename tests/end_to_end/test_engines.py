@@ -23,7 +23,12 @@ STAGES: list[dict[str, Any]] = [
     {"language": {"min_score": 0.1}},
     {"pii": {}},
     {"text_stats": {"language": "column"}},
-    {"quality_rules": {"presets": ["gopher_quality", "fineweb"], "thresholds": {"gopher_quality": {"min_words": 20}}}},
+    {
+        "quality_rules": {
+            "presets": ["gopher_quality", "fineweb"],
+            "thresholds": {"gopher_quality": {"min_words": 20, "min_stop_words": 0, "min_alpha_word_ratio": 0.6}},
+        }
+    },
 ]
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the package ray is not installed")
 
