@@ -383,6 +383,7 @@ def test_paths_and_texts_outside_ascii_work_under_the_c_locale(tmp_path: Path) -
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.slow
 def test_few_descriptors_are_enough_for_many_files(tmp_path: Path) -> None:
     source = write_documents(tmp_path / "input", files=80, documents=2)
     config = write_config(tmp_path / "r.json", source, run={"workers": 1}, dedup=[{"exact": {}}])
@@ -431,6 +432,7 @@ def test_closed_standard_streams_do_not_end_the_run(config: Path) -> None:
     assert verify(str(config.with_suffix("")))["problems"] == []
 
 
+@pytest.mark.slow
 def test_terminated_while_writing_nothing_is_left_half(source: Path, config: Path) -> None:
     process = subprocess.Popen(command("run", str(config)), env=environment("store.before_rename:hang@6"))
     wait_for((config.with_suffix("") / "log.jsonl").exists)

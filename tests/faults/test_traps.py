@@ -187,6 +187,7 @@ def test_t7_rules_on_documents_without_words_give_a_verdict(tmp_path: Path, here
 # ------------------------------------------------------------------ T9: another number of workers
 
 
+@pytest.mark.slow
 def test_t9_a_run_resumed_with_more_workers_loses_and_doubles_nothing(tmp_path: Path) -> None:
     source = write_documents(tmp_path / "in", files=5, documents=20)
     whole = small(tmp_path / "whole.json", source, run={"name": "same", "workers": 1})
