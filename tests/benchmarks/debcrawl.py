@@ -73,7 +73,7 @@ _FAMILIES = {
     "BSD": r"BSD",
     "ISC": r"\bISC",
     "PostgreSQL": r"PostgreSQL",
-    "Python": r"Python",
+    "PSF": r"Python",
     "CC": r"\bCC-",
     "CC0": r"CC0",
     "public-domain": r"public-domain",
