@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -74,10 +73,7 @@ def main(config: Path, sizes: list[int], changes: list[str]) -> list[dict[str, A
             print(json.dumps({"bench": "memory", "config": config.name, **rows[-1]}), flush=True)
     if len(rows) > 1:
         grown, more = rows[-1]["peak_mb"] - rows[0]["peak_mb"], rows[-1]["pages"] - rows[0]["pages"]
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(
-            json.dumps({"bench": "growth", "mb_per_1000_pages": round(grown / more * 1e3, 2), "bench_itself_mb": own})
-        )
+        print(json.dumps({"bench": "growth", "mb_per_1000_pages": round(grown / more * 1e3, 2)}))
     return rows
 
 
