@@ -250,3 +250,15 @@ def test_table_for_the_documentation_has_a_row_per_rule() -> None:
         "| `gopher_quality` | `min_stop_words` | `text_stats_n_stop_words` | ≥ 2 | `gopher_too_few_stop_words` "
         "| `gopher_enough_stop_words` | too few different stop words of its language |"
     ) in lines
+
+
+def test_korean_is_not_held_to_bounds_of_parts_of_words() -> None:
+    bounds = fineweb2_thresholds("ko")
+    assert bounds["gopher_quality"] == {
+        "min_mean_word_length": None,
+        "max_mean_word_length": None,
+        "min_alpha_word_ratio": None,
+    }
+    assert "max_newline_word_ratio" not in bounds["fineweb"]
+    assert bounds["gopher_repetition"]["max_dup_line_fraction"] == 0.374
+    assert fineweb2_thresholds("de")["gopher_quality"]["min_alpha_word_ratio"] == 0.774
