@@ -21,8 +21,8 @@ PENALTY = 0.3
 STATISTICS_WEIGHT = 0.5
 WAVES = 512
 #: penalty on how far the mixing layer moves a score from its own ridge, and inverse penalty of the names' mixing
-MIXING_PENALTY = 300.0
-NAMES_C = 0.3
+MIXING_PENALTY = 1000.0
+NAMES_C = 0.01
 KNOTS = 65
 #: buckets in more documents than this are multiplied densely, which is ten times as fast there
 FREQUENT = 100
@@ -157,8 +157,11 @@ def mix_names(scores: Doubles, names: npt.NDArray[np.int64], n: int) -> Mixer:
     mean, deviation = scores.mean(axis=0), scores.std(axis=0)
     fitted = LogisticRegression(C=NAMES_C, max_iter=500).fit((scores - mean) / deviation, names)
     weights, bias = np.zeros((scores.shape[1], n)), np.full(n, -30.0)
-    weights[:, fitted.classes_] = fitted.coef_.T / deviation[:, None]
-    bias[fitted.classes_] = fitted.intercept_ - (mean / deviation) @ fitted.coef_.T
+    coefficients, intercept = fitted.coef_, fitted.intercept_
+    if len(fitted.classes_) == 2:  # scikit-learn then gives one row: that of the second against the first
+        coefficients, intercept = np.vstack([0 * coefficients, coefficients]), np.r_[0, intercept]
+    weights[:, fitted.classes_] = coefficients.T / deviation[:, None]
+    bias[fitted.classes_] = intercept - (mean / deviation) @ coefficients.T
     return Mixer(weights, bias)
 
 
@@ -167,15 +170,18 @@ def calibration(predicted: Doubles, ratings: Doubles, low: float, high: float) -
 
     A regression shrinks towards the mean: its best predictions of a 1-to-5 scale lie between 2.5 and 4.5. Matching
     quantiles undoes that and keeps the order. Ratings are whole steps, so each is first spread over half a step either
-    way, and cut to the scale.
+    way; at the ends of the scale over half a step inwards, so that the ends are no heap of equal scores.
     """
-    spread = (ratings[:, None] + np.linspace(-0.5, 0.5, 21)).clip(low, high).ravel()
+    half = np.linspace(-0.5, 0.5, 21)
+    spread = ratings[:, None] + half
+    spread = np.where(spread < low, low + (spread - low + 0.5), spread)
+    spread = np.where(spread > high, high - (high + 0.5 - spread), spread).clip(low, high).ravel()
     at = np.linspace(0.005, 0.995, KNOTS)
     knots, targets = np.quantile(predicted, at), np.quantile(spread, at)
     knots = np.maximum.accumulate(knots + np.arange(KNOTS) * 1e-6)
-    # strictly ascending targets keep the order of documents where ratings pile up on one step
-    targets = targets + np.linspace(-1, 1, KNOTS) * 1e-3
-    return knots.astype(np.float64).astype(np.float32), targets.astype(np.float32)
+    # strictly ascending targets inside the scale keep the order of documents where ratings pile up on one step
+    targets = low + 1e-3 + (targets - low) * (1 - 4e-3 / (high - low)) + np.arange(KNOTS) * 1e-5
+    return knots.astype(np.float32), targets.astype(np.float32)
 
 
 def low_rank(weights: Doubles, predictions: Doubles, width: int) -> tuple[Doubles, Doubles, float]:

@@ -5,7 +5,8 @@
 
 Learned from: `annotated_web_dev` (23 scores and a domain by a language model with the rubrics of DataMan, Meta-rater,
 QuRating and FineWeb-Edu) and `weborganizer_dev` (topic and format as predicted by WebOrganizer's classifiers). Their
-labels may be used freely; their texts are not part of the project.
+labels may be used freely; their texts are not part of the project. A few texts of random letters, digits and words are
+made here and stand at the bottom of every scale: no page of the sets is gibberish, and a crawl has some.
 """
 
 from __future__ import annotations
@@ -29,10 +30,21 @@ from classifiers import hashed_ridge as fit
 from classifiers.backends.hashed_linear import features_of, heads, standardised
 from classifiers.cards import CARDS, Card, read_card
 from curate.kernels.strings import string_buffers
+from curate.kernels.text_shape import GROUPS
 
 CARD = CARDS / "lite.yaml"
 FOLDS = range(5)
-WIDTH = 64
+#: fold of what is made here: learned from always, never measured on
+MADE = -1
+#: what the figures of the card that concern no single label say
+MEANINGS = {
+    "mean_spearman": "mean Spearman over the 23 scores, held out",
+    "human_auc": "AUC of `lite_overall_score` on people's judgement good / not good (dclm_human_quality, 181 pages "
+    "that lite was not trained on)",
+    "human_auc_length": "the same by log word count alone",
+    "human_auc_within_length": "AUC within thirds of word count, mean",
+}
+WIDTH = 80
 SEED = 20251123
 
 Doubles = npt.NDArray[np.float64]
@@ -52,28 +64,47 @@ class Data:
     organised: npt.NDArray[np.int64]
     fold: npt.NDArray[np.int64]
     known: dict[str, npt.NDArray[Any]]
-    origin: npt.NDArray[np.str_]
 
 
 def read_data(shared: Path, card: Card) -> Data:
     """Both sets, with one fold per site: the folds of annotated_web_dev where a site occurs in it."""
     one = pq.read_table(shared / "data/annotated_web_dev/docs.parquet")
     two = pq.read_table(shared / "data/weborganizer_dev/docs.parquet")
-    texts = pa.concat_arrays(
-        [t["text"].combine_chunks().cast(pa.large_string()) for t in (one, two)]
-    )  # fmt: skip
+    made = gibberish(20)
+    columns = [one["text"].combine_chunks(), two["text"].combine_chunks(), pa.array(made)]
+    texts = pa.concat_arrays([c.cast(pa.large_string()) for c in columns])
     of_site = dict(zip(one["group"].to_pylist(), one["fold"].to_pylist(), strict=True))
     second = [of_site.get(g, f) for g, f in zip(two["group"].to_pylist(), two["fold"].to_pylist(), strict=True)]
     known: dict[str, npt.NDArray[Any]] = {}
     for label in heads(card):
         if label.type == "float":
-            known[label.name] = one[f"score_{label.name}"].to_numpy()
+            # gibberish harms nobody and repeats little; all else that is rated it lacks
+            bottom = {"sensitivity": 5.0, "originality": 2.0}.get(label.name, (label.range or (0.0, 0.0))[0])
+            known[label.name] = np.concatenate([one[f"score_{label.name}"].to_numpy(), np.full(len(made), bottom)])
         else:
-            column = one["domain"] if label.name == "domain" else two[label.name]
-            known[label.name] = np.array([label.values.index(v) for v in column.to_pylist()])
-    fold = np.array(one["fold"].to_pylist() + second)
-    n = len(one)
-    return Data(texts, np.arange(n), np.arange(n, len(texts)), fold, known, np.array(one["origin"].to_pylist()))
+            names = [*one["domain"].to_pylist(), *["Other"] * len(made)] if label.name == "domain" else two[label.name]
+            known[label.name] = np.array([label.values.index(str(v)) for v in names])
+    fold = np.array([*one["fold"].to_pylist(), *second, *[MADE] * len(made)])
+    n, m = len(one), len(one) + len(two)
+    return Data(texts, np.r_[:n, m : len(texts)], np.arange(n, m), fold, known)
+
+
+def gibberish(each: int) -> list[str]:
+    """Texts that say nothing: letters at random, keyboard runs and digits, and common words in no order."""
+    rng = np.random.default_rng(SEED)
+    letters, common = list("abcdefghijklmnopqrstuvwxyz"), " ".join(GROUPS.values()).split()
+    found = []
+    for i in range(each):
+        n = int(rng.integers(30, 500))
+        words = ["".join(rng.choice(letters, rng.integers(2, 10))) for _ in range(n)]
+        codes = ["".join(rng.choice(list("0123456789abcdefxyz-_/"), rng.integers(2, 12))) for _ in range(n)]
+        mixed = [w if rng.random() < 0.7 else c for w, c in zip(words, codes, strict=True)]
+        salad = [str(w) for w in rng.choice(common, n)]
+        per_line = int(rng.integers(6, 60))
+        for kind in (words, mixed, salad):
+            lines = [" ".join(kind[k : k + per_line]) for k in range(0, n, per_line)]
+            found.append("\n".join(line.capitalize() + "." if i % 2 else line for line in lines))
+    return found
 
 
 class Trainer:
@@ -129,18 +160,19 @@ class Trainer:
         for fold in FOLDS:
             mine = self.data.fold == fold
             found[mine] = self.first(outer | {fold})[mine]
+        found[self.data.fold == MADE] = np.nan
         return found
 
     def mixers(self, outer: frozenset[int]) -> dict[str, fit.Mixer]:
         """Second layer, learned from scores of documents that the first layer had not seen."""
         d, scores = self.data, self.unseen(outer)
         found = {}
-        keep = ~np.isin(d.fold[d.annotated], list(outer))
+        keep = ~np.isin(d.fold[d.annotated], [*outer, MADE])
         own = slice(0, len(self.scores))
         found["scores"] = fit.mix_scores(scores[d.annotated][keep], self.tasks[0].targets[keep, own], own)
         for name, n in self.names.items():
             rows = d.annotated if name == "domain" else d.organised
-            keep = ~np.isin(d.fold[rows], list(outer))
+            keep = ~np.isin(d.fold[rows], [*outer, MADE])
             found[name] = fit.mix_names(scores[rows][keep], d.known[name][keep], n)
         return found
 
@@ -155,7 +187,7 @@ class Trainer:
         for fold in FOLDS:
             mine = self.data.fold == fold
             found = self.mixed(self.mixers(frozenset({fold})), self.first(frozenset({fold}))[mine])
-            out = np.empty((len(self.data.texts), found.shape[1])) if out is None else out
+            out = np.full((len(self.data.texts), found.shape[1]), np.nan) if out is None else out
             out[mine] = found
             _say(f"fold {fold} done")
         assert out is not None
@@ -171,16 +203,17 @@ def measure(trainer: Trainer, out: Doubles) -> dict[str, dict[str, float]]:
     from scipy.stats import spearmanr
 
     d, found = trainer.data, {}
-    fold = d.fold[d.annotated]
+    real = d.fold[d.annotated] != MADE
+    fold = d.fold[d.annotated][real]
     for j, name in enumerate(trainer.scores):
-        p, y = out[d.annotated, j], d.known[name]
+        p, y = out[d.annotated, j][real], d.known[name][real]
         parts = [spearmanr(p[fold == f], y[fold == f])[0] for f in FOLDS]
         found[name] = {"spearman": spearmanr(p, y)[0], "spearman_spread": float(np.std(parts))}
     at = len(trainer.scores)
     for name, n in trainer.names.items():
         rows = d.annotated if name == "domain" else d.organised
-        hit = out[rows, at : at + n].argmax(axis=1) == d.known[name]
-        parts = [hit[d.fold[rows] == f].mean() for f in FOLDS]
+        hit = (out[rows, at : at + n].argmax(axis=1) == d.known[name])[d.fold[rows] != MADE]
+        parts = [hit[d.fold[rows][d.fold[rows] != MADE] == f].mean() for f in FOLDS]
         found[name] = {"accuracy": float(hit.mean()), "accuracy_spread": float(np.std(parts))}
         at += n
     return {k: {m: round(float(v), 3) for m, v in values.items()} for k, values in found.items()}
@@ -208,9 +241,11 @@ def arrays_of(trainer: Trainer, out: Doubles) -> tuple[dict[str, npt.NDArray[Any
         "statistics_mean": trainer.mean, "statistics_deviation": trainer.deviation,
         "mixer": np.hstack([m.weights for m in parts]), "mixer_bias": np.concatenate([m.bias for m in parts]),
     }  # fmt: skip
+    d = trainer.data
+    real = d.fold[d.annotated] != MADE
     for j, name in enumerate(trainer.scores):
         low, high = trainer.card.label(name).range or (0.0, 0.0)
-        knots, targets = fit.calibration(out[trainer.data.annotated, j], trainer.data.known[name], low, high)
+        knots, targets = fit.calibration(out[d.annotated, j][real], d.known[name][real], low, high)
         arrays |= {f"knots.{name}": knots, f"targets.{name}": targets}
     return {k: _plain(v) for k, v in arrays.items()}, kept
 
@@ -241,6 +276,64 @@ def write(
         yaml.dump(document, file)
 
 
+def compared(card: Card, trainer: Trainer) -> dict[str, float]:
+    """How far the file as written (``WIDTH`` columns of 8 bits) is from the model as fitted, on all documents."""
+    from scipy.stats import spearmanr
+
+    from classifiers.backends.hashed_linear import HashedLinear
+    from classifiers.contract import Texts
+    from curate.stages.base import Context
+
+    everything: frozenset[int] = frozenset()
+    exact = trainer.mixed(trainer.mixers(everything), trainer.first(everything))
+    backend = HashedLinear(card)
+    backend.open(Context())
+    rated = backend.rate(Texts(*string_buffers(trainer.data.texts)))
+    least = min(spearmanr(exact[:, j], rated[name].to_numpy())[0] for j, name in enumerate(trainer.scores))
+    found, at = {"least_spearman": round(float(least), 4)}, len(trainer.scores)
+    for name, n in trainer.names.items():
+        values = np.array(card.label(name).values)
+        same = values[exact[:, at : at + n].argmax(axis=1)] == np.array(rated[name].to_pylist())
+        found[f"same_{name}"] = round(float(same.mean()), 4)
+        at += n
+    return found
+
+
+def write_table(card: Card) -> None:
+    """Writes the figures of the card into the table of the README."""
+    lines = ["| column | range | held-out agreement | spread | meaning |", "| --- | --- | --- | --- | --- |"]
+    for label in heads(card):
+        kind = "accuracy" if label.type == "name" else "spearman"
+        range_ = f"{label.range[0]:g}–{label.range[1]:g}" if label.range else f"{len(label.values)} names"
+        value, spread = label.measured[kind], label.measured[f"{kind}_spread"]
+        word = "accuracy" if label.type == "name" else "Spearman"
+        lines.append(f"| `lite_{label.name}` | {range_} | {word} {value:.3f} | {spread:.3f} | {label.meaning} |")
+    lines.append("")
+    lines += [f"- {MEANINGS[name]}: {value:.3f}" for name, value in card.measured.items()]
+    readme = CARDS.parent / "README.md"
+    before, rest = readme.read_text("utf-8").split("<!-- lite:begin -->\n")
+    after = rest.split("<!-- lite:end -->\n")[1]
+    table = "\n".join(lines)
+    readme.write_text(f"{before}<!-- lite:begin -->\n{table}\n<!-- lite:end -->\n{after}", encoding="utf-8")
+
+
+def finish(trainer: Trainer, shared: Path, write_files: bool) -> dict[str, Any]:
+    """Second layer, figures and, if wanted, the files; returns what the command prints."""
+    from classifiers.evaluate_lite import human_judgement
+
+    out = trainer.cross_validated()
+    figures = measure(trainer, out)
+    means = {"mean_spearman": round(float(np.mean([figures[name]["spearman"] for name in trainer.scores])), 3)}
+    arrays, kept = arrays_of(trainer, out)
+    found: dict[str, Any] = {"table_keeps": round(kept, 4)}
+    if write_files:
+        write(trainer.card, arrays, figures, means)
+        found["file_against_fit"] = compared(read_card(CARD), trainer)
+        write(read_card(CARD), arrays, figures, means | human_judgement(shared))
+        write_table(read_card(CARD))
+    return {**means, **found, "labels": figures}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,14 +342,7 @@ def main() -> None:
     options = parser.parse_args()
     card = read_card(CARD)
     trainer = Trainer(card, read_data(options.shared, card))
-    out = trainer.cross_validated()
-    figures = measure(trainer, out)
-    spearman = [figures[name]["spearman"] for name in trainer.scores]
-    means = {"mean_spearman": round(float(np.mean(spearman)), 3)}
-    arrays, kept = arrays_of(trainer, out)
-    if options.write:
-        write(card, arrays, figures, means)
-    print(json.dumps({**means, "table_keeps": round(kept, 4), "labels": figures}, indent=1))  # noqa: T201
+    print(json.dumps(finish(trainer, options.shared, options.write), indent=1))  # noqa: T201
 
 
 if __name__ == "__main__":

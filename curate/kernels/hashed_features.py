@@ -24,7 +24,7 @@ from curate.kernels.text_shape import (
     N_COUNTERS,
     REPEATED_PAIRS,
     STATISTICS,
-    count_byte,
+    count_bytes,
     count_lines,
     count_word,
     finish,
@@ -42,10 +42,24 @@ _BLANK = np.uint64(0x9FB21C651E98DF25)
 _CUT = np.uint64(0x61C8864680B583EB)
 _MASKS = np.array([(1 << (8 * n)) - 1 for n in range(8)], np.uint64)
 _LOGS = np.concatenate(([0.0], 1 + np.log(np.arange(1, 1024)))).astype(np.float32)
+#: counts stop here; they are small so that all buckets fit into a processor's cache
+_MOST = 65535
 #: bytes a window's end moves at most to fall on whitespace
 _SEARCH = 64
 
 SEPARATOR, LETTER, APOSTROPHE = range(3)
+
+
+def _ascii_kinds() -> npt.NDArray[np.int64]:
+    kinds = np.full(128, SEPARATOR, np.int64)
+    for code in range(128):
+        if chr(code).isalnum():
+            kinds[code] = LETTER
+    kinds[39] = APOSTROPHE
+    return kinds
+
+
+_ASCII_KIND = _ascii_kinds()
 
 
 def word_hash(word: str) -> int:
@@ -69,9 +83,7 @@ def _kind(data, i, n):  # type: ignore[no-untyped-def]
     """Whether the character of ``n`` bytes at ``i`` is part of a word."""
     c = data[i]
     if c < 0x80:
-        if 97 <= c <= 122 or 65 <= c <= 90 or 48 <= c <= 57:
-            return LETTER
-        return APOSTROPHE if c == 39 else SEPARATOR
+        return _ASCII_KIND[c]
     if c == 0xC2 or c < 0xC2:
         return SEPARATOR
     if n == 3 and c == 0xE2 and data[i + 1] <= 0x8A:
@@ -114,7 +126,8 @@ def _add(counts, touched, n, bucket):  # type: ignore[no-untyped-def]
     if counts[bucket] == 0:
         touched[n] = bucket
         n += 1
-    counts[bucket] += 1
+    if counts[bucket] < _MOST:
+        counts[bucket] += 1
     return n
 
 
@@ -210,12 +223,10 @@ def _document(data, start, end, shape, counts, touched, groups, c, row, lines): 
         m = _runs(data, start, a, counts, touched, n, run_bits, shortest, longest, base)
         if b < end:
             m = _runs(data, b, end, counts, touched, m, run_bits, shortest, longest, base)
-    for i in range(start, a):
-        count_byte(c, data, i, a)
+    count_bytes(c, data, start, a)
     count_lines(c, data, start, a, lines)
     if b < end:
-        for i in range(b, end):
-            count_byte(c, data, i, end)
+        count_bytes(c, data, b, end)
         count_lines(c, data, b, end, lines)
     finish(c, end - start, (a - start) + (end - b), row)
     return n, m
@@ -240,8 +251,8 @@ def _weights(counts, touched, first, last, idf, logs, values):  # type: ignore[n
 def count_batch(data, offsets, shape, groups, indptr, indices, values, statistics, state):  # type: ignore[no-untyped-def]
     """Counts of each document as sparse rows, from ``state[0]`` on; stops where ``indices`` is full."""
     size = (int64(1) << shape[2]) + ((int64(1) << shape[3]) if shape[3] else int64(0))
-    counts = np.zeros(size, np.int32)
-    touched = np.empty(size, np.int64)
+    counts = np.zeros(size, np.uint16)
+    touched = np.empty(size, np.int32)
     c = np.zeros(N_COUNTERS, np.float64)
     lines = np.zeros(512, np.uint64)
     for d in range(state[0], offsets.shape[0] - 1):
@@ -268,8 +279,8 @@ def accumulate(data, offsets, shape, groups, logs, idf, table, latent, statistic
         table: int8 (buckets, width).
         latent: float32 (documents, 2, width), filled: words and pairs, character runs.
     """
-    counts = np.zeros(table.shape[0], np.int32)
-    touched = np.empty(table.shape[0], np.int64)
+    counts = np.zeros(table.shape[0], np.uint16)
+    touched = np.empty(table.shape[0], np.int32)
     values = np.empty(table.shape[0], np.float32)
     c = np.zeros(N_COUNTERS, np.float64)
     lines = np.zeros(512, np.uint64)

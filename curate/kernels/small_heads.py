@@ -58,13 +58,19 @@ def mix(scores, mixer, bias, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def calibrate(values, knots, targets, low, high, out):  # type: ignore[no-untyped-def]
-    """Piecewise linear through (knots, targets), the end slopes continued, cut to ``low``–``high``; one column."""
+    """Piecewise linear through (knots, targets); beyond them towards ``low`` and ``high``, never quite; one column."""
     last = knots.shape[0] - 1
+    scale = (knots[last] - knots[0]) / 4
     for d in range(values.shape[0]):
         v = values[d]
         k = min(max(np.searchsorted(knots, v) - 1, 0), last - 1)
-        t = (v - knots[k]) / (knots[k + 1] - knots[k])
-        out[d] = min(max(targets[k] + t * (targets[k + 1] - targets[k]), low), high)
+        if v < knots[0]:
+            out[d] = low + (targets[0] - low) * np.exp((v - knots[0]) / scale)
+        elif v > knots[last]:
+            out[d] = high - (high - targets[last]) * np.exp((knots[last] - v) / scale)
+        else:
+            t = (v - knots[k]) / (knots[k + 1] - knots[k])
+            out[d] = targets[k] + t * (targets[k + 1] - targets[k])
 
 
 @njit(cache=True, nogil=True)

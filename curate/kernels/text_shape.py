@@ -50,7 +50,8 @@ N_GROUPS = len(GROUPS)
     REPEATED_LINES, LINE_BYTES, LONGEST_LINE, BLANKS, ELLIPSES, REPEATED_PAIRS,
 ) = range(42)  # fmt: skip
 FIRST_GROUP = 42
-N_COUNTERS = FIRST_GROUP + N_GROUPS
+NOTHING = FIRST_GROUP + N_GROUPS
+N_COUNTERS = NOTHING + 1
 
 STATISTICS: tuple[str, ...] = (
     "log_bytes", "log_words", "window_share", "mean_word", "long_words", "very_long_words", "short_words",
@@ -95,20 +96,33 @@ def count_word(c, hash_, first, length, upper, digits, new, groups):  # type: ig
         slot = (slot + 1) & 511
 
 
+def _byte_counters() -> npt.NDArray[np.uint8]:
+    """Counter of each byte; lower case letters and control characters have none: they go to ``NOTHING``."""
+    table = np.full(256, CODE, np.uint8)
+    table[97:123] = NOTHING
+    table[65:91] = UPPER
+    table[48:58] = DIGITS
+    table[128:] = OUTSIDE
+    signs = {
+        " \n\t\r": SPACES, ".": PERIODS, ",": COMMAS, ":": COLONS, ";": SEMICOLONS, "!": EXCLAMATIONS, "?": QUESTIONS,
+        "\"'`": QUOTES, "()": PARENTHESES, "-": DASHES, "/": SLASHES, "|": BARS, "@": ATS, "$%&": MONEY, "*#_": STARS,
+    }  # fmt: skip
+    for characters, counter in signs.items():
+        for character in characters:
+            table[ord(character)] = counter
+    return table
+
+
+_COUNTER_OF = _byte_counters()
+
+
 @njit(cache=True, nogil=True)
-def count_byte(c, data, i, end):  # type: ignore[no-untyped-def]
-    """Counts the byte at ``i`` into ``c``."""
-    b = data[i]
-    if 97 <= b <= 122:
-        return
-    if b == 32 or b == 10 or b == 9 or b == 13:
-        c[SPACES] += 1
-    elif 65 <= b <= 90:
-        c[UPPER] += 1
-    elif 48 <= b <= 57:
-        c[DIGITS] += 1
-    elif b >= 0x80:
-        c[OUTSIDE] += 1
+def count_bytes(c, data, start, end):  # type: ignore[no-untyped-def]
+    """Counts the bytes of one span into ``c``."""
+    tally = np.zeros(256, np.int64)
+    for i in range(start, end):
+        b = data[i]
+        tally[b] += 1
         if b == 0xE2 and i + 2 < end and data[i + 1] == 0x80:
             sign = data[i + 2]
             if 0x98 <= sign <= 0x9F:
@@ -119,38 +133,10 @@ def count_byte(c, data, i, end):  # type: ignore[no-untyped-def]
                 c[BARS] += 1
             elif sign == 0xA6:
                 c[ELLIPSES] += 1
-    elif b == 46:
-        c[PERIODS] += 1
-        if i + 1 < end and data[i + 1] == 46:
+        elif b == 46 and i + 1 < end and data[i + 1] == 46:
             c[ELLIPSES] += 1
-    elif b == 44:
-        c[COMMAS] += 1
-    elif b == 58:
-        c[COLONS] += 1
-    elif b == 59:
-        c[SEMICOLONS] += 1
-    elif b == 33:
-        c[EXCLAMATIONS] += 1
-    elif b == 63:
-        c[QUESTIONS] += 1
-    elif b == 34 or b == 39 or b == 96:
-        c[QUOTES] += 1
-    elif b == 40 or b == 41:
-        c[PARENTHESES] += 1
-    elif b == 45:
-        c[DASHES] += 1
-    elif b == 47:
-        c[SLASHES] += 1
-    elif b == 124:
-        c[BARS] += 1
-    elif b == 64:
-        c[ATS] += 1
-    elif b == 36 or b == 37 or b == 38:
-        c[MONEY] += 1
-    elif b == 42 or b == 35 or b == 95:
-        c[STARS] += 1
-    else:
-        c[CODE] += 1
+    for b in range(256):
+        c[_COUNTER_OF[b]] += tally[b]
 
 
 @njit(cache=True, nogil=True)
@@ -255,5 +241,5 @@ def finish(c, n_bytes, n_window, row):  # type: ignore[no-untyped-def]
     row[41] = c[SENTENCES] / words
     row[42] = np.log1p(mean)
     row[43] = spread / max(mean, 1.0)
-    for k in range(c.shape[0] - FIRST_GROUP):
+    for k in range(NOTHING - FIRST_GROUP):
         row[44 + k] = np.sqrt(c[FIRST_GROUP + k] / words)

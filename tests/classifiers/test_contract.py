@@ -19,7 +19,7 @@ TEXTS = [
     " \n\t ",
     "word",
     "BUY NOW!!! best price best price best price click here to buy the best price shoes for the best price",
-    "zażółć gęślą jaźń — the naïve café; “quotes” … ½ ① ﬁ 東京 and 🙂🙃 emoji, \u200bzero width\u2029separators\x0b here",
+    "zażółć gęślą jaźń — the naïve café; “quotes” … ½ ① ﬁ 東京 and 🙂🙃 emoji, \u200bwide\u2029separators\x0b here",
     "A\nB\n\nC\n- item one of the list\n- item two of the list\n",
     "e\u0301" * 400 + " and some plain words at the end of it all",
     "line of text number one goes here\n" * 3000,
