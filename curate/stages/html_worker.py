@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.guard import ItemError
+from curate.stages.html_rescue import rescue, without_guards
 
 #: resiliparse's settings that did best of those measured on seven page types (mean word F1 .741 at 3.8 ms per page)
 _RESILIPARSE: dict[str, Any] = {
@@ -65,12 +66,12 @@ class HtmlWorker:
 
     def __call__(self, html: str) -> tuple[str, str | None, str]:
         """(text, title, engine) of one page; ItemError ``limit.document-bytes`` if the text is too long."""
-        tree = self._parse(html)
+        tree = self._parse(rescue(html) if self.engine != "trafilatura" else html)
         title = _clean(" ".join((tree.title or "").split())[:_MAX_TITLE]) or None
         if self.engine == "trafilatura":
             text, engine = self._trafilatura(html) or "", "trafilatura"
         else:
-            text, engine = self._plain_text(tree, main_content=True, **self.options), "resiliparse"
+            text, engine = without_guards(self._plain_text(tree, main_content=True, **self.options)), "resiliparse"
             if self._trafilatura is not None and self._is_thin(tree, text):
                 text, engine = self._trafilatura(html) or text, "trafilatura"
         text = _clean(text)

@@ -1,0 +1,64 @@
+"""Text that resiliparse's main-content mode would lose."""
+
+from __future__ import annotations
+
+import pytest
+
+from curate.stages.html_rescue import rescue, without_guards
+from curate.stages.html_worker import HtmlWorker
+
+
+def extracted(body: str) -> str:
+    worker = HtmlWorker("resiliparse", False, 0.1, "default", False, 1 << 20)
+    page = f"<html><head><title>t</title></head><body><main>{body}</main></body></html>"
+    return worker(page)[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<p><b>私</b>は<b>猫</b>である</p>", "私は猫である"),
+        ("<p><i>A</i> — <b>B</b></p>", "A — B"),
+        ("<p><i>A</i>、<b>B</b></p>", "A、B"),
+        ("<p>x<b>&mdash;</b>y</p>", "x—y"),
+    ],
+)
+def test_a_lone_character_between_tags_stays(body: str, expected: str) -> None:
+    assert extracted(body) == expected
+
+
+def test_a_list_of_sentences_stays() -> None:
+    text = extracted(
+        "<p>Three things happened.</p><ul><li>The mill was sold to a baker.</li><li>It burned down.</li></ul>"
+    )
+    assert "• The mill was sold to a baker." in text and "• It burned down." in text
+
+
+def test_menus_stay_as_they_were() -> None:
+    for page in (
+        "<ul><li><a href='/'>Home page of the site</a></li></ul>",
+        "<ul><li>Home</li><li>News</li></ul>",
+        "<ul><li>one two three<ul><li>a b c</li></ul></li></ul>".replace("a b c", "a"),
+        "<UL>text without any items at all</UL>",
+        "<ul><li>never closed item of a list",
+    ):
+        assert rescue(page) == page
+
+
+def test_an_inner_list_becomes_paragraphs_and_its_outer_list_stays() -> None:
+    page = "<ul><li>outer<ul><li>one two three</li></ul></li></ul>"
+    assert rescue(page) == "<ul><li>outer<div><p>• one two three</p></div></li></ul>"
+
+
+def test_guards_never_reach_the_text() -> None:
+    assert without_guards("a\u2060\u2060b\u2060c") == "ab\u2060c"
+    assert "\u2060" not in extracted("<p>一<b>二</b>三</p>")
+
+
+def test_hostile_markup_is_linear() -> None:
+    import time
+
+    start = time.process_time()
+    rescue("<ul>" * 200_000 + "</ul>" * 200_000)
+    rescue("<li" * 300_000 + ">" + " " * 1_000_000 + "<")
+    assert time.process_time() - start < 5
