@@ -54,7 +54,7 @@ def prepare_process() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays open
     if sys.getfilesystemencoding().lower() not in ("utf-8", "utf8") and not os.environ.get(_RESTARTED):
         environment = {**os.environ, "PYTHONUTF8": "1", _RESTARTED: "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

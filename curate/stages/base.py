@@ -81,7 +81,7 @@ class Stage(ABC):
         """Files whose content decides the output (models, lists): name → path. Their digests enter the fingerprint."""
         return {}
 
-    def open(self, context: Context) -> None:
+    def open(self, context: Context) -> None:  # noqa: B027 - many stages have nothing to load
         """Load models and tables; called once in the worker before the first batch."""
 
     @abstractmethod

@@ -1,8 +1,9 @@
 """Small repairs of a page before resiliparse sees it, for text that its main-content mode would lose.
 
 Seen with resiliparse 2.0.1: a text node between tags that holds one character of three or more UTF-8 bytes, or one
-entity, vanishes (a word of one ideograph in bold, a dash between two links); a ``<ul>`` near the top of the page is taken
-for navigation and vanishes whole, with links in it or without. ``tests/benchmarks/extract_html.py`` measures the effect.
+entity, vanishes (a word of one ideograph in bold, a dash between two links); a ``<ul>`` near the top of the page is
+taken for navigation and vanishes whole, with links in it or without. The effect on accuracy is measured by
+``tests/benchmarks/extract_html.py``.
 """
 
 from __future__ import annotations
