@@ -35,7 +35,7 @@ _TAMED = column(
 )
 #: lxml, under trafilatura, silently drops text that is deeper than about 255 elements
 _LXML_DEPTH = 200
-_PLAIN_TYPE = "read_media_type"
+_PLAIN_TYPE = "read_mime"
 
 
 class ExtractHtmlConfig(StageConfig):

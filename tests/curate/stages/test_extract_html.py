@@ -117,7 +117,7 @@ def test_plain_text_is_passed_through(stage: ExtractHtml) -> None:
     after = stage.process(batch)
     assert texts(after)[0] == "a < b & c &amp; d\n\nsecond"
     assert after.rows.column("extract_html_engine").to_pylist()[0] == "plain"
-    typed = documents("#include <stdio.h>", page(PROSE), read_media_type=["text/plain", "text/html"])
+    typed = documents("#include <stdio.h>", page(PROSE), read_mime=["text/plain", "text/html"])
     after = stage.process(typed)
     assert texts(after) == ["#include <stdio.h>", PROSE.strip()]
     assert after.rows.column("extract_html_engine").to_pylist() == ["plain", "resiliparse"]
