@@ -9,6 +9,7 @@ where it is wrong, the only consequence is that a worker compiles for itself. No
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -21,9 +22,12 @@ import pyarrow as pa
 import xxhash
 
 from curate.store.folder import LocalFolder
+from pipelines.launchers.worker import die_with_parent
 from pipelines.steps.base import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from curate.stages.base import Stage
     from pipelines.config import Config
     from pipelines.runlog import RunLog
@@ -38,35 +42,48 @@ _TEXTS = (
 _PAGE = "<html><head><title>Mill</title></head><body><main><p>The miller wrote a letter.</p></main></body></html>"
 
 
-def warm_up(run: Run, workers: int, log: RunLog) -> None:
-    """Compile what the run's steps need, if this machine has not done it yet; waits for it."""
-    targets = targets_of(run)
-    marker = _marker(targets)
-    if not isinstance(run.folder, LocalFolder) or marker.exists():
+def warm_up(run: Run, workers: int, log: RunLog, stopped: Callable[[], int]) -> None:
+    """Compile what the run's steps need, if this machine has not done it yet; waits for it, or until a signal."""
+    if not isinstance(run.folder, LocalFolder):
+        return
+    missing = {t: m for t in targets_of(run) if not (m := _marker(_part(run, t))).exists()}
+    if not missing:
         return
     start = time.monotonic()
-    log.write("info", "compiling kernels", targets=targets)
-    waiting = list(targets)
-    running: list[subprocess.Popen[bytes]] = []
+    log.write("info", "compiling kernels", targets=list(missing))
+    waiting = list(missing)
+    running: dict[str, subprocess.Popen[bytes]] = {}
     while waiting or running:
         while waiting and len(running) < workers:
-            running.append(_start(run.folder.path / "run.yaml", waiting.pop(0)))
-        running = [p for p in running if p.poll() is None]
-        if time.monotonic() - start > _LIMIT_S:
-            for process in running:
+            target = waiting.pop(0)
+            running[target] = _start(run.folder.path / "run.yaml", target)
+        for target in [t for t, p in running.items() if p.poll() is not None]:
+            if running.pop(target).returncode == 0:
+                _remember(missing[target])
+        if stopped() or time.monotonic() - start > _LIMIT_S:
+            for process in running.values():
                 process.kill()
             return
         time.sleep(_TICK_S)
-    with contextlib.suppress(OSError):
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
     log.write("info", "kernels compiled", seconds=round(time.monotonic() - start, 1))
 
 
 def targets_of(run: Run) -> list[str]:
-    """Names of the parts that compile something: stages by their place in the config, and duplicate removal."""
+    """Parts that may compile something: stages by their place in the config, duplicate removal, raters."""
     stages = [f"stage:{i}" for i, _ in enumerate(run.config.stages)]
     return [*stages, *(["dedup"] if run.config.dedup else []), *(f"card:{name}" for name in run.config.labels)]
+
+
+def _part(run: Run, target: str) -> str:
+    """What a target compiles, whatever its place in this config: the stage's name, the card's."""
+    kind, _, place = target.partition(":")
+    return f"stage:{run.config.stages[int(place)].name}" if kind == "stage" else target
+
+
+def _remember(marker: Path) -> None:
+    with contextlib.suppress(OSError):
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
 
 
 def _start(config: Path, target: str) -> subprocess.Popen[bytes]:
@@ -79,13 +96,12 @@ def _start(config: Path, target: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def _marker(targets: list[str]) -> Path:
+def _marker(part: str) -> Path:
     """A file named after everything that decides whether compiled kernels can be used again."""
-    import numba
-
     kernels = Path(__file__).resolve().parents[1] / "curate" / "kernels"
     state = [f"{p.name}:{p.stat().st_mtime_ns}:{p.stat().st_size}" for p in sorted(kernels.glob("*.py"))]
-    key = "\n".join([numba.__version__, platform.processor() or platform.machine(), str(kernels), *targets, *state])
+    version = importlib.metadata.version("numba")
+    key = "\n".join([version, platform.processor() or platform.machine(), str(kernels), part, *state])
     cache = os.environ.get("CURATE_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "curate" / "compiled" / xxhash.xxh3_64_hexdigest(key.encode())
 
@@ -147,4 +163,5 @@ def _rows() -> pa.RecordBatch:
 
 
 if __name__ == "__main__":
+    die_with_parent()
     compile_target(Path(sys.argv[1]), sys.argv[2])

@@ -64,10 +64,15 @@ def answer_task(site: Site, steps: dict[str, Step], task: Task, work: Work) -> d
     return {"status": "done"}
 
 
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the one that started it ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """``python -m pipelines.launchers.worker FOLDER MARKFILE``."""
     folder, mark = sys.argv[1:3]
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     serve(Site(folder), Path(mark))
