@@ -34,8 +34,8 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-#: in the default suite one place of each kind: before and after a file appears, before and after a receipt, between
-OFTEN = {"store.before_rename", "receipt.before", "receipt.after", "run.between_steps"}
+#: in the default suite: before a file appears, and between a task's outputs and its receipt
+OFTEN = {"store.before_rename", "receipt.before"}
 
 
 @pytest.mark.parametrize("place", [p if p in OFTEN else pytest.param(p, marks=pytest.mark.slow) for p in PLACES])
@@ -73,7 +73,7 @@ def test_a_run_killed_at_random_again_and_again_ends_like_one_undisturbed(
     assert digests(config.with_suffix("")) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_polite_stop_ends_at_once_and_can_be_resumed(
     number: signal.Signals, source: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:

@@ -224,17 +224,6 @@ def test_t10_an_input_without_a_document_ends_well(tmp_path: Path, here: Any) ->
     assert rows(config.with_suffix(""), "corpus") == []
 
 
-def test_t10_a_recipe_of_nothing_is_refused_with_the_reason_and_the_empty_corpus_stands(tmp_path: Path) -> None:
-    source = write_documents(tmp_path / "in", files=1, documents=10)
-    config = small(
-        tmp_path / "r.json", source, stages=[{"pii": {}}], keep="pii_emails > 99", recipe={"groups": ["pii_emails"]}
-    )
-    result = curate("run", str(config))
-    assert result.returncode == 2
-    assert "the corpus holds no tokens" in result.stderr and "Traceback" not in result.stderr
-    assert pq.read_table(config.with_suffix("") / "corpus").num_rows == 0
-
-
 # ------------------------------------------------------------------ read in source
 
 

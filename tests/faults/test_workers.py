@@ -35,8 +35,8 @@ def victim(source: Path) -> str:
 @pytest.mark.parametrize(
     ("action", "error"),
     [
-        ("kill", "worker.crash"),
         ("segv", "worker.crash"),
+        pytest.param("kill", "worker.crash", marks=pytest.mark.slow),
         pytest.param("hang", "limit.cpu_seconds", marks=pytest.mark.slow),
     ],
 )
@@ -50,11 +50,12 @@ def test_the_document_that_kills_its_worker_is_failed_and_its_neighbours_survive
     run = config.with_suffix("")
     assert result.returncode == 0, result.stderr
     assert [(r["id"], r["error"], r["stage"]) for r in failed(run)] == [(id_, error, "worker")]
-    kept = pq.read_table(run / "corpus")["id"].to_pylist()
+    kept = [i for path in (run / "corpus").glob("*.parquet") for i in pq.read_table(path)["id"].to_pylist()]
     assert len(kept) == 79 and id_ not in kept
     assert curate("verify", str(run)).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_document_found_to_kill_is_not_tried_again_by_a_later_run(source: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "r.json", source, run={"max_failed_ratio": 1.0})
     id_ = victim(source)
@@ -85,6 +86,7 @@ def test_failures_above_the_threshold_end_with_3_and_the_output_stands(source: P
     assert curate("verify", str(config.with_suffix(""))).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_with_7_and_the_next_run_completes(source: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "r.json", source)
     result = curate("run", str(config), failpoint="store.before_rename:enospc@3")
@@ -93,6 +95,7 @@ def test_a_full_disk_ends_with_7_and_the_next_run_completes(source: Path, tmp_pa
     assert curate("run", str(config)).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_input_that_vanishes_costs_itself_alone(source: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "r.json", source, run={"workers": 1})
     assert curate("run", str(config)).returncode == 0
