@@ -20,10 +20,10 @@ lint:  ## rules, form, types, direction of imports
 	lint-imports
 
 test:  ## the default suite, under five minutes on two cores
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not bench and not peers'
+	$(PYTHON) -m pytest -n 2
 
 test-all:  ## the slow ones too
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not bench and not peers'
+	$(PYTHON) -m pytest -n 2 -m 'not bench and not peers'
 
 bench:  ## measured figures as JSON lines; peers need CURATE_PEERS_PYTHON (tests/benchmarks/README.md)
 	$(PYTHON) -m pytest -s -m 'bench or peers' tests/benchmarks
