@@ -7,6 +7,7 @@ import fcntl
 import json
 import mmap
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -71,6 +72,9 @@ class _Child:
         self.blocked = False
         #: (row, CPU ticks, when) at which progress was last seen
         self._mark: tuple[int, float, float] = (-2, 0.0, 0.0)
+        #: the kernel hands a child the peak of the process it was started from; below that, only what was seen counts
+        self._inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        self._seen = 0
         with tempfile.TemporaryFile() as shared:
             shared.write(PROGRESS.pack(-1, 0))
             shared.flush()
@@ -132,7 +136,8 @@ class _Child:
         """Return when there is something to read; kill a child that stands still."""
         while not self.poll.poll(_POLL_MS):
             row = PROGRESS.unpack_from(self.progress, 0)[0]
-            state, cpu = _process(self.process.pid)
+            state, cpu, resident = _process(self.process.pid)
+            self._seen = max(self._seen, resident)
             last_row, last_cpu, since = self._mark
             # a stopped or runnable child waits for the machine, not for itself
             if row != last_row or cpu != last_cpu or state in "RTt":
@@ -153,7 +158,8 @@ class _Child:
             return "limit.blocked", f"no CPU time used in {self.blocked_seconds:g} s"
         if code == -signal.SIGPROF:
             return "limit.cpu_seconds", f"more than {self.cpu_seconds:g} s of CPU time"
-        grown = usage.ru_maxrss * 1024 - base if usage is not None and base else 0
+        peak = usage.ru_maxrss << 10 if usage is not None else 0
+        grown = (peak if peak > self._inherited else self._seen) - base if base else 0
         if code < 0 and -code in _CRASHES and grown > 0.8 * self.memory:
             return "limit.memory", f"grew by {grown >> 20} MB, then {signal.Signals(-code).name}"
         return "worker.crash", f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
@@ -181,13 +187,13 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
-def _process(pid: int) -> tuple[str, float]:
-    """(state letter, CPU ticks) of a process; ("R", 0) where the system does not tell."""
+def _process(pid: int) -> tuple[str, float, int]:
+    """(state letter, CPU ticks, resident bytes) of a process; ("R", 0, 0) where the system does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return "R", 0.0
-    return fields[0], float(fields[11]) + float(fields[12])
+        return "R", 0.0, 0
+    return fields[0], float(fields[11]) + float(fields[12]), int(fields[21]) * mmap.PAGESIZE
 
 
 class Guard:

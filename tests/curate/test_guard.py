@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -140,7 +141,11 @@ def test_memory_is_limited_for_python_and_native_code(workers: str, bad: str) ->
     with Guard(workers, memory_mb=300) as guard:
         values, failures = said(guard, "a", bad, "b", bad)
     assert values == ["A", None, "B", None]
-    assert [(f.row, f.error) for f in failures] == [(1, "limit.memory"), (3, "limit.memory")]
+    assert [f.row for f in failures] == [1, 3]
+    # a parent whose own peak is above the limit hides that of its children: a sudden death is then a crash
+    large = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10 > 300
+    expected = {"limit.memory", "worker.crash"} if large and bad == "native memory" else {"limit.memory"}
+    assert {f.error for f in failures} <= expected
 
 
 def test_child_that_keeps_memory_is_replaced_before_it_harms_others(workers: str) -> None:

@@ -138,6 +138,7 @@ def test_t3_t5_a_task_that_dies_leaves_its_neighbours_done_and_no_half_file_unde
 # ------------------------------------------------------------------ T4: resume after a change
 
 
+@pytest.mark.slow
 def test_t4_a_new_filter_and_a_new_file_are_noticed_by_the_next_run(tmp_path: Path, here: Any) -> None:
     source = write_documents(tmp_path / "in", files=2, documents=10)
     config = small(tmp_path / "r.json", source, stages=[{"pii": {}}])
