@@ -155,7 +155,7 @@ def _work(
     steps = steps_of(prepared)
     states = task_states(prepared, steps)
     if prepared.config.run.launcher == "local" and any(s.reason for s in states):
-        warm_up(prepared, worker_count(prepared), log, lambda: stop.signal)
+        warm_up(prepared, worker_count(prepared), log, lambda: stop.signal, progress)
     for line in retire(prepared.folder, steps):
         log.write("info", "removed", what=line)
     launcher = make_launcher(prepared)

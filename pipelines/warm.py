@@ -23,6 +23,7 @@ import xxhash
 
 from curate.store.folder import LocalFolder
 from pipelines.launchers.worker import die_with_parent
+from pipelines.progress import Progress
 from pipelines.steps.base import Run
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ _TEXTS = (
 _PAGE = "<html><head><title>Mill</title></head><body><main><p>The miller wrote a letter.</p></main></body></html>"
 
 
-def warm_up(run: Run, workers: int, log: RunLog, stopped: Callable[[], int]) -> None:
+def warm_up(
+    run: Run, workers: int, log: RunLog, stopped: Callable[[], int], progress: Callable[[Progress], None] | None
+) -> None:
     """Compile what the run's steps need, if this machine has not done it yet; waits for it, or until a signal."""
     if not isinstance(run.folder, LocalFolder):
         return
@@ -64,6 +67,11 @@ def warm_up(run: Run, workers: int, log: RunLog, stopped: Callable[[], int]) -> 
             for process in running.values():
                 process.kill()
             return
+        if progress is not None:
+            done, seconds = len(missing) - len(waiting) - len(running), time.monotonic() - start
+            progress(
+                Progress("compiling kernels, once per machine", tasks_done=done, tasks=len(missing), seconds=seconds)
+            )
         time.sleep(_TICK_S)
     log.write("info", "kernels compiled", seconds=round(time.monotonic() - start, 1))
 
