@@ -19,7 +19,7 @@ lint:  ## rules, form, types, direction of imports
 	$(PYTHON) -m mypy
 	lint-imports
 
-test:  ## the default suite, under five minutes on two cores
+test:  ## the default suite, about four minutes on two cores once kernels are compiled
 	$(PYTHON) -m pytest -n 2
 
 test-all:  ## the slow ones too
