@@ -12,6 +12,8 @@ from pipelines.tasks import Outcome, Task
 
 #: deaths on one task after which it is given up: something else than a document is wrong
 MAX_DEATHS = 100
+#: error of a worker that was replaced because it stood still, in the kernel or on the network
+STUCK = "worker.stuck"
 
 
 @dataclass
@@ -46,10 +48,11 @@ class Attempts:
         task, mark = outcome.task, outcome.mark
         history = self._history(task.key)
         history.deaths += 1
-        if mark.id:
+        blamed = outcome.error != STUCK  # wall time decides no document's fate
+        if mark.id and blamed:
             history.poisoned[mark.id] = outcome.error
             self._keep(task.key, history)
-        elif mark.batch >= 0:
+        elif mark.batch >= 0 and blamed:
             history.batches[mark.batch] += 1
             if history.batches[mark.batch] >= self._tries:
                 history.one_by_one.add(mark.batch)

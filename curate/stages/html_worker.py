@@ -67,7 +67,7 @@ class HtmlWorker:
     def __call__(self, html: str) -> tuple[str, str | None, str]:
         """(text, title, engine) of one page; ItemError ``limit.document-bytes`` if the text is too long."""
         tree = self._parse(rescue(html) if self.engine != "trafilatura" else html)
-        title = _clean(" ".join((tree.title or "").split())[:_MAX_TITLE]) or None
+        title = _clean(" ".join(without_guards(tree.title or "").split())[:_MAX_TITLE]) or None
         if self.engine == "trafilatura":
             text, engine = self._trafilatura(html) or "", "trafilatura"
         else:

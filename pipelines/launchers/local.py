@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.attempts import STUCK
 from pipelines.launchers.base import Launcher, Site
 from pipelines.marks import Mark, MarkFile
 from pipelines.tasks import Outcome, Task
@@ -178,11 +179,11 @@ class LocalLauncher(Launcher):
         mark = worker.marks.read()
         place = (mark.task, mark.batch, mark.document)
         if place != worker.watched:
-            worker.watched, worker.cpu_at_start = place, cpu
+            worker.watched, worker.cpu_at_start, worker.last_progress = place, cpu, now
         if cpu > worker.last_cpu:
             worker.last_cpu, worker.last_progress = cpu, now
         elif now - worker.last_progress > STUCK_S:
-            return "worker.stuck"
+            return STUCK
         if mark.batch < 0:
             return ""
         limit = self._cpu_seconds * BATCH_CPU_FACTOR if mark.document < 0 else self._cpu_seconds + GRACE_CPU_S

@@ -51,6 +51,15 @@ def test_deaths_outside_batches_end_with_giving_up(tmp_path: Path) -> None:
     assert attempts.after_death(died()) is None
 
 
+def test_a_worker_that_stood_still_blames_no_document_and_is_given_up_in_the_end(tmp_path: Path) -> None:
+    attempts = Attempts(LocalFolder(tmp_path), tries=2)
+    for _ in range(2):
+        again = attempts.after_death(died(batch=4, id_="a" * 32, error="worker.stuck"))
+        assert again is not None
+        assert (again.care.one_by_one, dict(again.care.poisoned)) == (frozenset(), {})
+    assert attempts.after_death(died(batch=4, error="worker.stuck")) is None
+
+
 def test_a_shard_of_killing_documents_is_given_up_in_the_end(tmp_path: Path) -> None:
     attempts = Attempts(LocalFolder(tmp_path), tries=2)
     again = [attempts.after_death(died(batch=0, id_=f"{n:032x}")) for n in range(MAX_DEATHS)]

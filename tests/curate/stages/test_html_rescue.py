@@ -55,6 +55,12 @@ def test_guards_never_reach_the_text() -> None:
     assert "\u2060" not in extracted("<p>一<b>二</b>三</p>")
 
 
+def test_guards_never_reach_the_title() -> None:
+    worker = HtmlWorker("resiliparse", False, 0.1, "default", False, 1 << 20)
+    page = "<html><head><title>猫</title></head><body><main><p>A cat sat there.</p></main></body></html>"
+    assert worker(page)[1] == "猫"
+
+
 def test_hostile_markup_is_linear() -> None:
     import time
 
