@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,6 @@ class Output:
     rows: int
     bytes: int
     digest: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class _Grouper:
