@@ -31,9 +31,11 @@ from pipelines.validation import Layer, validate_items, validate_section
 from pipelines.values import leaves
 from pipelines.yaml_reader import MAX_BYTES, Path_, dotted, read_yaml
 
-__all__ = ["MAX_RUN_YAML", "Config", "DedupSpec", "StageSpec", "check_chain", "load_config"]
+__all__ = ["MAX_RUN_YAML", "WHOLE_DOCUMENTS", "Config", "DedupSpec", "StageSpec", "check_chain", "load_config"]
 
 
+#: entries of `dedup` that compare whole documents; they share one order of survivors
+WHOLE_DOCUMENTS = ("exact", "minhash")
 #: run.yaml holds absolute paths, so it may be longer than the config it was made from
 MAX_RUN_YAML = 16 * 1024 * 1024
 
@@ -46,7 +48,7 @@ class StageSpec(Section):
 
 
 class DedupSpec(Section):
-    """One way of finding duplicates: `exact` or `minhash`, and its config."""
+    """One entry of `dedup`: its name and its own config."""
 
     name: str
     options: SerializeAsAny[BaseModel]
@@ -89,6 +91,10 @@ class Config(Section):
     def written(self) -> frozenset[Path_]:
         """Paths of the values that the file or an override gives."""
         return frozenset((*self._layer.document.values, *self._layer.overrides))
+
+    def duplicates(self, *names: str) -> list[BaseModel]:
+        """The options of the `dedup` entries with these names, in the config's order."""
+        return [spec.options for spec in self.dedup if spec.name in names]
 
     def read_options(self) -> ReadOptions:
         """How inputs are read: the part of ``input`` that sources take."""
@@ -231,13 +237,18 @@ def _optional_string(layer: Layer, name: str, issues: list[ConfigIssue]) -> str 
 
 def _check_dedup(layer: Layer, specs: Sequence[DedupSpec], issues: list[ConfigIssue]) -> None:
     """Whether the ways of finding duplicates go together."""
-    if not specs:
-        return
     from curate.dedup.config import as_plan
     from curate.errors import ConfigError
 
+    for name in sorted({spec.name for spec in specs}):
+        if sum(spec.name == name for spec in specs) > 1:
+            issues.append(layer.issue("dedup", f"dedup: `{name}` may be named once", ("dedup",)))
+            return
+    matching = [spec.options for spec in specs if spec.name in WHOLE_DOCUMENTS]
+    if not matching:
+        return
     try:
-        as_plan([spec.options for spec in specs])  # type: ignore[misc]
+        as_plan(matching)  # type: ignore[arg-type]
     except ConfigError as error:
         issues.append(layer.issue("dedup", str(error), ("dedup",)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from pipelines.steps.base import Run, Step
 
 if TYPE_CHECKING:
     from pipelines.config import Config
+
+
+#: what adds the steps of which entries of `dedup`, in the order in which they run: a module with
+#: ``added_steps(run, labelled)``, the new steps in order; those that write label columns are joined from then on
+_DUPLICATES = (("pipelines.steps.dedup", ("exact", "minhash")),)
 
 
 def steps_of(run: Run) -> list[Step]:
@@ -28,14 +34,12 @@ def steps_of(run: Run) -> list[Step]:
     labels = Labels(run)
     if labels.stages:
         labelled.append(labels)
-    if config.dedup:
-        from pipelines.steps.dedup import DedupResolve, DedupSign
-
-        before = tuple(s.name for s in labelled)
-        steps += [*labelled[1:], DedupSign(run, before), (resolve := DedupResolve(run, before))]
-        labelled.append(resolve)
-    else:
-        steps += labelled[1:]
+    steps += labelled[1:]
+    for module, kinds in _DUPLICATES:
+        if config.duplicates(*kinds):
+            added = import_module(module).added_steps(run, tuple(labelled))
+            steps += added
+            labelled += [step for step in added if step.columns().names]
     if config.labels:
         from pipelines.steps.rate import Rate
 

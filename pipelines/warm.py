@@ -22,6 +22,7 @@ import pyarrow as pa
 import xxhash
 
 from curate.store.folder import LocalFolder
+from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.launchers.worker import die_with_parent
 from pipelines.progress import Progress
 from pipelines.steps.base import Run
@@ -79,7 +80,8 @@ def warm_up(
 def targets_of(run: Run) -> list[str]:
     """Parts that may compile something: stages by their place in the config, duplicate removal, raters."""
     stages = [f"stage:{i}" for i, _ in enumerate(run.config.stages)]
-    return [*stages, *(["dedup"] if run.config.dedup else []), *(f"card:{name}" for name in run.config.labels)]
+    matching = ["dedup"] if run.config.duplicates(*WHOLE_DOCUMENTS) else []
+    return [*stages, *matching, *(f"card:{name}" for name in run.config.labels)]
 
 
 def _part(run: Run, target: str) -> str:
@@ -148,7 +150,7 @@ def _compile_dedup(config: Config) -> None:
     from curate.dedup import TableTexts, as_plan, resolve, sign_shard
 
     rows = _rows()
-    given = as_plan([d.options for d in config.dedup])  # type: ignore[misc]
+    given = as_plan(config.duplicates(*WHOLE_DOCUMENTS))  # type: ignore[arg-type]
     signed = sign_shard([rows], given)
     resolve([("a", signed)], TableTexts({"a": rows}), given)
 

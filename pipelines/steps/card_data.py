@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.store.receipts import read_receipts
+from pipelines.config import WHOLE_DOCUMENTS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -37,7 +38,7 @@ def card_data(step: Card) -> CardData:
     meanings, errors = meanings_of(step)
     rows, on_disk = _corpus_outputs(run, step.select.name)
     sums = _Sums(run, schema)
-    audit = json.loads(run.folder.read(AUDIT_NAME)) if config.dedup else {}
+    audit = json.loads(run.folder.read(AUDIT_NAME)) if config.duplicates(*WHOLE_DOCUMENTS) else {}
     return CardData(
         name=config.run.name,
         schema=schema,

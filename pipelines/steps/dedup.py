@@ -14,12 +14,19 @@ from curate.dedup.config import as_plan
 from curate.documents import IDENTITY
 from curate.store.folder import Folder
 from curate.store.shards import Output, write_shard, write_table
+from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.fates import ROW
 from pipelines.shard_reader import ShardReader
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 PAIRS_NAME = "dedup/pairs.parquet"
 AUDIT_NAME = "dedup/audit.json"
+
+
+def added_steps(run: Run, labelled: tuple[Step, ...]) -> list[Step]:
+    """The steps that find whole duplicates."""
+    before = tuple(step.name for step in labelled)
+    return [DedupSign(run, before), DedupResolve(run, before)]
 
 
 class DedupSign(Step):
@@ -30,10 +37,11 @@ class DedupSign(Step):
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run)
         self.after = before
-        self.plan = as_plan([d.options for d in run.config.dedup])  # type: ignore[misc]
+        self.plan = as_plan(run.config.duplicates(*WHOLE_DOCUMENTS))  # type: ignore[arg-type]
 
     def material(self) -> dict[str, Any]:
-        return {"dedup": [{d.name: d.options.model_dump(mode="json")} for d in self.run.config.dedup]}
+        wanted = [d for d in self.run.config.dedup if d.name in WHOLE_DOCUMENTS]
+        return {"dedup": [{d.name: d.options.model_dump(mode="json")} for d in wanted]}
 
     def execute(self, partition: str, work: Work) -> Result:
         from curate.dedup import sign_shard

@@ -15,6 +15,7 @@ import pyarrow as pa
 from curate.sources import source_class
 from curate.store.digests import digest_json
 from curate.store.receipts import read_receipt, read_receipts
+from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 from pipelines.steps.mixture import RECIPE
 
@@ -158,7 +159,7 @@ def report_data(step: Report) -> ReportData:
         **_fate_parts(step, layout, totals, found, settings.examples),
         histograms=tuple(gather.histograms(layout, _numeric(columns, step.rated()), settings.bins, _LOGARITHMIC)),
         **_label_parts(layout, columns),
-        duplicates=gather.duplicates(layout, _audit(run)) if config.dedup else None,
+        duplicates=gather.duplicates(layout, _audit(run)) if config.duplicates(*WHOLE_DOCUMENTS) else None,
         recipe=recipe,
         mixed=(mixed.counts["documents"], mixed.counts["tokens"]) if mixed is not None else None,
         groups=_groups(step, layout, columns, settings.examples),

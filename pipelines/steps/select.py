@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from curate.documents import Drop, column
 from curate.select.expressions import Conjunct, Selection, parse_selection
 from curate.store.shards import ShardWriter
+from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.fates import FateWriter
 from pipelines.shard_reader import ShardReader
 from pipelines.steps.bands import EDGES
@@ -177,7 +178,7 @@ def _truth(frame: pl.DataFrame, conjunct: Conjunct) -> pa.Array:
 
 def selection_of(run: Run) -> Selection | None:
     """The parsed ``keep`` of the config; without one, survivors of the deduplication; None if all are kept."""
-    text = run.config.keep or (SURVIVOR if run.config.dedup else None)
+    text = run.config.keep or (SURVIVOR if run.config.duplicates(*WHOLE_DOCUMENTS) else None)
     return parse_selection(text) if text is not None else None
 
 
