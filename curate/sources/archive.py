@@ -31,7 +31,7 @@ _COUNTED = {
 _LARGEST_BATCH_MB = 1024
 _REASONS = {
     "http_status": "the response's status is not 2xx; value: the status",
-    "mime": "the record is not HTML; detail: what it is",
+    "mime": "the record is neither HTML nor plain text for readers; detail: what it is",
     "empty": "the record has no body, or only white space",
 }
 

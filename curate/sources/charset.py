@@ -50,11 +50,12 @@ class Decoded:
     replaced: float = 0.0
 
 
-def decode_page(body: bytes, content_type: bytes = b"") -> Decoded:
+def decode_page(body: bytes, content_type: bytes = b"", *, markup: bool = True) -> Decoded:
     """The page in ``body`` as UTF-8.
 
     Args:
         content_type: value of the Content-Type header; its charset is only a hint.
+        markup: whether the page can declare its charset itself; what stands in plain text is text.
     """
     if body[:1] in b"\xef\xff\xfe\0":
         for bom, name in _BOMS:
@@ -69,7 +70,7 @@ def decode_page(body: bytes, content_type: bytes = b"") -> Decoded:
             return _decoded(body, "iso-2022-jp", "iso-2022")
         return Decoded(without_nul(body), "utf-8", "utf-8")
     if not is_utf8(body):
-        return _legacy(body, content_type)
+        return _legacy(body, content_type, markup)
     return Decoded(without_nul(body), "utf-8", "utf-8")
 
 
@@ -115,10 +116,11 @@ def header_label(content_type: bytes) -> bytes:
     return match[1] if match else b""
 
 
-def _legacy(body: bytes, content_type: bytes) -> Decoded:
+def _legacy(body: bytes, content_type: bytes, markup: bool) -> Decoded:
     from curate.sources.charset_detect import detect, overrules_latin
 
-    meta, header = encoding_of(meta_label(body)), encoding_of(header_label(content_type))
+    meta = encoding_of(meta_label(body)) if markup else None
+    header = encoding_of(header_label(content_type))
     for encoding, source in ((meta, "meta"), (header, "header")):
         if encoding and not encoding.startswith("utf-") and _strictly(body, encoding):
             other = overrules_latin(body) if encoding == "windows-1252" else None
@@ -171,6 +173,11 @@ def _decoded(body: bytes, encoding: str, source: str) -> Decoded:
         text = text.encode("utf-8", "replace").decode("utf-8")
         bad, utf8 = text.count("\ufffd"), text.encode("utf-8")
     return Decoded(utf8, encoding, source, bad / len(text) if text else 0.0)
+
+
+def is_wide(body: bytes) -> bool:
+    """True if NUL bytes stand as they do in UTF-16 or UTF-32."""
+    return b"\0" in body[:1024] and _wide(body[:1024]) is not None
 
 
 def _wide(head: bytes) -> str | None:

@@ -1,4 +1,7 @@
-"""From a framed record to a page: record kinds, digests, status, media type. No text is decoded here."""
+"""From a framed record to a page: record kinds, digests, status, media type. No text is decoded here.
+
+A page is HTML by its label or its first bytes, or plain text by its label.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ from curate.sources.base import ReadOptions
 from curate.sources.dialects import media_type
 from curate.sources.frames import Frame
 from curate.sources.http import Body, BodyError, Response, decode_body, parse_response
+from curate.sources.plain_text import PLAIN, is_text, not_for_readers
 
 #: record types whose block may be a page
 CONTENT = frozenset({"response", "resource", "conversion"})
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"})
 _XML_TYPES = frozenset({"text/xml", "application/xml", "text/xsl", "application/xslt+xml"})
-#: types that say nothing: the bytes decide
+#: types that say little, since servers give them to everything: the bytes decide
 _VAGUE = frozenset({"", "application/octet-stream", "text/plain", "content/unknown", "application/x-unknown", "*/*",
                     "application/unknown", "unknown/unknown", "text/text"})  # fmt: skip
 
@@ -111,9 +115,12 @@ def page_of(frame: Frame, options: ReadOptions) -> Page | Dropped:
     check_digests(frame, raw, options, body)
     if not body.data.strip(b"\0 \t\r\n"):
         return Dropped("empty", detail="no body")
-    mime = html_type(declared, body.data)
+    mime = page_type(declared, body.data)
     if mime is None:
         return Dropped("mime", detail=sniffed(body.data) or declared or "unknown")
+    other = not_for_readers(frame.head.url, body.data) if mime == PLAIN else None
+    if other is not None:
+        return Dropped("mime", detail=other)
     notes = body.notes if response.well_formed or frame.head.type != "response" else (*body.notes, "http.header")
     return Page(body.data, mime, response.headers.get(b"content-type", b""), notes)
 
@@ -132,16 +139,19 @@ def _not_a_page(response: Response, fields: dict[bytes, bytes]) -> Dropped | Non
 def declared_type(response: Response, fields: dict[bytes, bytes]) -> str:
     """Media type by the crawler's identification, else by the HTTP header; empty if neither says one."""
     identified = media_type(fields.get(b"warc-identified-payload-type", b""))
-    return identified if identified not in _VAGUE else media_type(response.headers.get(b"content-type", b""))
+    if identified not in _VAGUE:
+        return identified
+    said = media_type(response.headers.get(b"content-type", b""))
+    return PLAIN if identified == PLAIN and said in _VAGUE else said
 
 
 def acceptable(declared: str) -> bool:
-    """True if a body labelled ``declared`` may be a page: HTML, XML, or a label that says nothing."""
+    """True if a body labelled ``declared`` may be a page: HTML, plain text, XML, or a label that says nothing."""
     return declared in HTML_TYPES or declared in _VAGUE or declared in _XML_TYPES or declared.endswith("+xml")
 
 
-def html_type(declared: str, body: bytes) -> str | None:
-    """The media type to record if ``body`` is HTML, else None; bytes overrule labels."""
+def page_type(declared: str, body: bytes) -> str | None:
+    """The media type to record if ``body`` is HTML or plain text, else None; bytes overrule labels."""
     if sniffed(body) is not None:
         return None
     if declared in HTML_TYPES:
@@ -149,7 +159,7 @@ def html_type(declared: str, body: bytes) -> str | None:
     if declared in _VAGUE:
         if _HTML_START.match(body[:4096]) or _HTML_ROOT.match(body[:8192]):
             return "text/html"
-        return None
+        return PLAIN if declared == PLAIN and is_text(body) else None
     return declared if _HTML_ROOT.match(body[:8192]) else None
 
 

@@ -1,4 +1,4 @@
-"""WARC files: pages of response, resource and conversion records, decoded."""
+"""WARC files: pages and plain texts of response, resource and conversion records, decoded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from curate.sources.archive import ArchiveSource, is_content
 from curate.sources.charset import decode_page
 from curate.sources.frames import Frame
 from curate.sources.payload import Dropped, page_of
+from curate.sources.plain_text import PLAIN
 
 READ_REPLACEMENT_RATIO = column(
     "read_replacement_ratio", pa.float32(), "characters that stand for undecodable bytes / characters", range_="0–1"
@@ -49,7 +50,7 @@ class WarcSource(ArchiveSource):
             return page
         for code in page.notes:
             self._count_odd(code, frame)
-        decoded = decode_page(page.body, page.header)
+        decoded = decode_page(page.body, page.header, markup=page.mime != PLAIN)
         return {
             "html": decoded.utf8,
             "date": frame.head.date,

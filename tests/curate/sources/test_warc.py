@@ -143,7 +143,7 @@ def test_what_is_no_page_is_dropped_with_its_reason() -> None:
             record(0, http(html, status="HTTP/1.1 404 Not Found")),
             record(1, http(b"\x89PNG\r\n\x1a\n....", kind="image/png")),
             record(2, http(b"\x89PNG\r\n\x1a\n....", kind="text/html")),
-            record(3, http(b"a { color: red }", kind="text/plain")),
+            record(3, http(b"a { color: red }", kind="text/css")),
             record(4, http(b"")),
             record(5, b""),
         ]
@@ -152,7 +152,7 @@ def test_what_is_no_page_is_dropped_with_its_reason() -> None:
     values = [v for d in read.source.fates.drops for v in d.value.to_pylist()]
     assert values[0] == 404.0
     details = [v for d in read.source.fates.drops for v in d.detail.to_pylist()]
-    assert details[1:4] == ["image/png", "image/png", "text/plain"]
+    assert details[1:4] == ["image/png", "image/png", "text/css"]
 
 
 def test_kinds_that_are_no_pages_are_counted_by_kind() -> None:
