@@ -2,10 +2,10 @@
 
     python tests/benchmarks/known_duplicates.py [recrawl] [web] [news] [--show]
 
-``recrawl``: ``ota_recrawl_dev`` packed as WARC and read back: the share of rows that are exact copies of another, by page
-and by main text, beside the shares that its README states (0.412 and 0.957). ``web``: ``weborganizer_dev``, whose source
-was deduplicated: near nothing may go. ``news``: ``bbc_topics``: its 98 identical texts must go, and whatever else goes is
-listed. The last two run configs/dedup_jsonl.yaml. Data: ``CURATE_SHARED``, by default a folder beside the repository.
+``recrawl``: ``ota_recrawl_dev`` packed as WARC and read back: the share of rows that are exact copies of another, by
+page and by main text, beside the shares that its README states (0.412 and 0.957). ``web``: ``weborganizer_dev``, whose
+source was deduplicated: near nothing may go. ``news``: ``bbc_topics``: its 98 identical texts must go, and whatever else
+goes is listed. The last two run configs/dedup_jsonl.yaml. Data: ``CURATE_SHARED``, else ``shared`` beside the repository.
 """
 
 from __future__ import annotations

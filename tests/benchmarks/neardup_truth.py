@@ -4,9 +4,9 @@
 
 FOLDER holds ``texts.parquet`` (id, text) and ``pairs.parquet`` (a, b, jaccard: every pair of at least 0.2), made with
 the shingles of configs/dedup_jsonl.yaml; by default ``ota_neardup_dev`` (``CURATE_SHARED``). Ours is that config, run
-by the command line; datatrove (its own words, 14 × 8), datasketch and rensa (these shingles) run in the peers' environment
-(README.md). A pair is found if not both of its documents are kept. A wrong drop is a removed document whose true
-similarity to every document that is kept is below the threshold: it was a duplicate of nothing that is still there.
+by the command line; datatrove (its own words, 14 × 8), datasketch and rensa (these shingles) run in the environment of
+the peers (README.md). A pair is found if not both of its documents are kept. A wrong drop is a removed document whose
+true similarity to every kept document is below the threshold: it was a duplicate of nothing that is still there.
 """
 
 from __future__ import annotations
