@@ -4,8 +4,8 @@
 
 ``recrawl``: ``ota_recrawl_dev`` packed as WARC and read back: the share of rows that are exact copies of another, by
 page and by main text, beside the shares that its README states (0.412 and 0.957). ``web``: ``weborganizer_dev``, whose
-source was deduplicated: near nothing may go. ``news``: ``bbc_topics``: its 98 identical texts must go, and whatever else
-goes is listed. The last two run configs/dedup_jsonl.yaml. Data: ``CURATE_SHARED``, else ``shared`` beside the repository.
+source was deduplicated: near nothing may go. ``news``: ``bbc_topics``: its 98 identical texts must go, and what else
+goes is listed. The last two run configs/dedup_jsonl.yaml. Data: ``CURATE_SHARED``, by default ``../shared``.
 """
 
 from __future__ import annotations
