@@ -11,8 +11,8 @@ from pathlib import Path
 
 from curate.documents import Failure
 from curate.sources.base import ReadOptions
+from curate.sources.escaped_names import escaped
 from curate.sources.opening import Retry, is_remote
-from curate.sources.source_names import escaped
 
 
 @dataclass(frozen=True)

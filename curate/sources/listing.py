@@ -22,6 +22,7 @@ from typing import Any
 from curate.documents import Failure
 from curate.errors import ConfigError, InputError
 from curate.sources.base import InputFile, ReadOptions
+from curate.sources.escaped_names import escaped
 from curate.sources.found import Found, Listing
 from curate.sources.opening import (
     Retry,
@@ -34,7 +35,7 @@ from curate.sources.opening import (
     remote_identity,
 )
 from curate.sources.path_lists import LISTS, lines_of, looks_like_list, resolve, within
-from curate.sources.source_names import escaped, name_failures, sources_of, store
+from curate.sources.source_names import name_failures, sources_of, store
 
 #: names that are read when a folder is given, by kind
 SUFFIXES = {

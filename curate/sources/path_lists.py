@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from curate.errors import ConfigError, InputError
 from curate.sources.base import InputFile
+from curate.sources.escaped_names import escaped
 from curate.sources.found import Listing
 from curate.sources.opening import filesystem, is_remote, local_path, open_input, patiently
-from curate.sources.source_names import escaped, store
+from curate.sources.source_names import store
 
 #: how names of path lists end
 LISTS = (".paths", ".paths.gz", ".paths.txt")

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import xxhash
 
+from curate.sources.escaped_names import escaped
+from curate.sources.found import Listing
 from curate.sources.opening import is_remote, local_path
-
-if TYPE_CHECKING:
-    from curate.sources.found import Listing
 
 
 def sources_of(listing: Listing, paths: Collection[str], root: str | None) -> tuple[dict[str, str], dict[str, str]]:
@@ -69,21 +67,3 @@ def store(url: str) -> str:
     """Scheme and host of a URL."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def escaped(name: str) -> str:
-    """``name`` if it is valid UTF-8 without control characters; else with those bytes, and ``%``, as ``%XX``."""
-    raw = os.fsencode(name)
-    try:
-        raw.decode("utf-8")
-        bad = any(b < 32 or b == 127 for b in raw)
-    except UnicodeDecodeError:
-        bad = True
-    if not bad:
-        return name
-    out = []
-    for char in name:
-        code = ord(char)
-        plain = code >= 32 and code != 127 and char != "%" and not 0xD800 <= code <= 0xDFFF
-        out.append(char if plain else "".join(f"%{b:02X}" for b in os.fsencode(char)))
-    return "".join(out)
