@@ -2,8 +2,9 @@
 
 The order is the one that did best on 2,991 real pages with known charsets, labels right, wrong and absent: a byte
 order mark; NUL patterns of UTF-16 and UTF-32; strict UTF-8, unless escape sequences show ISO-2022-JP; the page's own
-declaration and then the HTTP header, if the bytes decode strictly in it and it is not UTF-8 (strict UTF-8 has just
-failed); nearly valid UTF-8; the detector of ``curate.sources.charset_detect``; windows-1252.
+declaration and then the HTTP header, if the bytes decode strictly in it, it is not UTF-8 (strict UTF-8 has just
+failed) and no other charset of the same script fits plainly better; nearly valid UTF-8; the detector of
+``curate.sources.charset_detect``; windows-1252.
 """
 
 from __future__ import annotations
@@ -117,13 +118,15 @@ def header_label(content_type: bytes) -> bytes:
 
 
 def _legacy(body: bytes, content_type: bytes, markup: bool) -> Decoded:
-    from curate.sources.charset_detect import detect, overrules_latin
+    from curate.sources.charset_detect import detect, overrules
 
     meta = encoding_of(meta_label(body)) if markup else None
     header = encoding_of(header_label(content_type))
     for encoding, source in ((meta, "meta"), (header, "header")):
         if encoding and not encoding.startswith("utf-") and _strictly(body, encoding):
-            other = overrules_latin(body) if encoding == "windows-1252" else None
+            other = overrules(body, encoding)
+            if other is not None and not _strictly(body, other):
+                other = None
             return _decoded(body, other, "detector") if other else _decoded(body, encoding, source)
     nearly = _nearly_utf8(body)
     if nearly is not None:

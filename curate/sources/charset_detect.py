@@ -24,6 +24,18 @@ WORST = -7.5
 OVERRULE = 1.0
 OVERRULE_FROM = 6
 
+#: charsets of one script that pages name for each other, and how much better per byte another one must be. On 500
+#: pages in each: a right label was never worse than its best rival by more than .35, .0, .0 and .0; a wrong one was
+#: worse by at least 1.15, .23, 1.6 and 1.7 (KOI8-R and KOI8-U apart, which differ in eight letters).
+_FAMILIES = (
+    (frozenset({"windows-1251", "koi8-r", "koi8-u", "iso-8859-5", "ibm866"}), 0.75),
+    (frozenset({"windows-1250", "iso-8859-2"}), 0.2),
+    (frozenset({"windows-1256", "iso-8859-6"}), 0.75),
+    (frozenset({"gb18030", "big5", "shift_jis", "euc-jp"}), 1.0),
+)
+#: bytes from which a label is set aside within its family
+_FAMILY_FROM = 20
+
 _PUNCTUATION = "\u00a0’“”–«»…©°„—§·•®‘€²³µ×£™±½›‹´†¼¾¡¿ªº¶‚‰"
 _PUNCTUATION_MASS = 0.08
 _CAPITALS_MASS = 0.06
@@ -113,6 +125,39 @@ def detect(body: bytes) -> str | None:
         if wide is not None and wide > score:
             found, score = encoding, wide
     return found if score / total > WORST else None
+
+
+def overrules(body: bytes, label: str) -> str | None:
+    """The encoding of a page that is plainly in another one than ``label`` says; None if the label may be right.
+
+    Latin-1 gives way to anything; other labels to charsets of the same script, in which the same bytes are other
+    letters: Russian in KOI8-R, served as windows-1251, is a heap of rare capitals.
+    """
+    if label == "windows-1252":
+        return overrules_latin(body)
+    family, margin = next(((f, m) for f, m in _FAMILIES if label in f), (frozenset(), 0.0))
+    counts = _high_bytes(body)
+    total = counts.sum()
+    if not family or total < _FAMILY_FROM:
+        return None
+    scores = _family_scores(body, counts, family)
+    if label not in scores:
+        return None
+    best = max(scores, key=lambda name: (scores[name], name))
+    return best if (scores[best] - scores[label]) / total > margin else None
+
+
+def _family_scores(body: bytes, counts: _Scores, family: frozenset[str]) -> dict[str, float]:
+    """Log-likelihood of the non-ASCII bytes under each charset in which they are valid, by its best language."""
+    if family.isdisjoint(_MULTI_BYTE):
+        names, scores = _scores(body, counts)
+        found: dict[str, float] = {}
+        for name, score in zip(names, scores.tolist(), strict=True):
+            if name in family:
+                found[name] = max(score, found.get(name, score))
+        return found
+    wide = {name: _wide_score(body[:LOOK], name) for name in family}
+    return {name: score for name, score in wide.items() if score is not None}
 
 
 def overrules_latin(body: bytes) -> str | None:

@@ -58,6 +58,56 @@ def test_latin1_as_the_servers_default_does_not_harm(encoding: str) -> None:
     assert SENTENCES[encoding] in decoded.utf8.decode()
 
 
+#: the first article of the Universal Declaration of Human Rights, where letters are few in SENTENCES or odd
+ARTICLES = {
+    "ru": "Все люди рождаются свободными и равными в своем достоинстве и правах. Они наделены разумом и совестью.",
+    "sr": "Сва људска бића рађају се слободна и једнака у достојанству и правима. Она су обдарена разумом.",
+    "uk": SENTENCES["koi8-u"],
+    "cs": "Všichni lidé se rodí svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem a svědomím a mají "
+    "spolu jednat v duchu bratrství. Každý má všechna práva a všechny svobody, stanovené touto deklarací.",
+    "pl": "Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw. Są oni obdarzeni rozumem "
+    "i sumieniem i powinni postępować wobec innych w duchu braterstwa.",
+    "zh": SENTENCES["big5"],
+}
+
+
+@pytest.mark.parametrize("place", ["meta", "header"])
+@pytest.mark.parametrize(
+    ("language", "encoding", "label"),
+    [
+        ("ru", "koi8-r", "windows-1251"),
+        ("ru", "windows-1251", "koi8-r"),
+        ("sr", "windows-1251", "iso-8859-5"),
+        ("uk", "koi8-u", "windows-1251"),
+        ("cs", "iso-8859-2", "windows-1250"),
+        ("zh", "big5", "gb2312"),
+    ],
+)
+def test_a_label_of_the_same_script_gives_way_to_plain_evidence(
+    language: str, encoding: str, label: str, place: str
+) -> None:
+    text = ARTICLES[language]
+    body = as_page(text, encoding, meta=label if place == "meta" else "")
+    decoded = decode_page(body, b"" if place == "meta" else f"text/html; charset={label}".encode())
+    assert text in decoded.utf8.decode() and decoded.source == "detector"
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"),
+    [
+        *(("ru", e) for e in ("windows-1251", "koi8-r", "iso-8859-5", "ibm866")),
+        *(("sr", e) for e in ("windows-1251", "iso-8859-5")),
+        *((language, e) for language in ("cs", "pl") for e in ("windows-1250", "iso-8859-2")),
+        ("uk", "koi8-u"),
+        ("zh", "big5"),
+        ("zh", "gb18030"),
+    ],
+)
+def test_a_right_label_stands(language: str, encoding: str) -> None:
+    decoded = decode_page(as_page(ARTICLES[language], encoding, meta=encoding))
+    assert (decoded.charset, decoded.source) == (encoding, "meta")
+
+
 def test_meta_comes_before_the_header_and_both_before_the_detector() -> None:
     body = as_page("ÿþ kurz ä", "windows-1252", meta="windows-1250")
     decoded = decode_page(body, b"text/html; charset=koi8-r")
