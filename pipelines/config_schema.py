@@ -13,6 +13,7 @@ from pipelines.sections import (
     DomainsSection,
     InputSection,
     MixSection,
+    OptOutSection,
     RecipeSection,
     ReportSection,
     RunSection,
@@ -21,6 +22,7 @@ from pipelines.sections import (
 _SECTIONS: dict[str, tuple[type[BaseModel], bool]] = {
     "run": (RunSection, False),
     "input": (InputSection, False),
+    "opt_out": (OptOutSection, True),
     "domains": (DomainsSection, True),
     "recipe": (RecipeSection, True),
     "mix": (MixSection, False),
