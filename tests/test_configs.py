@@ -30,6 +30,7 @@ KEYS = {
     "stages": None,
     "dedup": None,
     "labels": None,
+    "opt_out": ["domains", "ids", "purge", "urls"],
     "domains": ["from"],
     "keep": None,
     "recipe": [
