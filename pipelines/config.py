@@ -22,6 +22,7 @@ from pipelines.sections import (
     DomainsSection,
     InputSection,
     MixSection,
+    OptOutSection,
     RecipeSection,
     ReportSection,
     RunSection,
@@ -63,6 +64,9 @@ class Config(Section):
         default=(), description="Stages of the first pass, in order: `- name: {options}`."
     )
     dedup: tuple[DedupSpec, ...] = Field(default=(), description="Ways of finding duplicates, in order.")
+    opt_out: OptOutSection | None = Field(
+        default=None, description="Lists of ids, addresses and domains that are left out; null: nobody asked."
+    )
     labels: tuple[str, ...] = Field(default=(), description="Raters, by the name of a card or the path of one.")
     domains: DomainsSection | None = Field(
         default=None, description="Where the column `domain` comes from; null: none."
@@ -166,12 +170,13 @@ def locate(config: Config, path: Path_, code: str, message: str, hint: str = "")
 _SECTIONS: dict[str, type[BaseModel]] = {
     "run": RunSection,
     "input": InputSection,
+    "opt_out": OptOutSection,
     "domains": DomainsSection,
     "recipe": RecipeSection,
     "mix": MixSection,
     "report": ReportSection,
 }
-_NULLABLE = frozenset(("domains", "keep", "recipe", "report"))
+_NULLABLE = frozenset(("domains", "keep", "opt_out", "recipe", "report"))
 
 
 def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
@@ -197,6 +202,10 @@ def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
     config = Config.model_validate({k: v for k, v in values.items() if k in data or k in ("run", "input")})
     config._layer = layer
     issues.extend(check_output(config, layer))
+    if config.opt_out is not None and config.run.keep_dropped_text and not config.opt_out.purge:
+        message = "run.keep_dropped_text keeps the text of listed documents that rules dropped before opt_out is read"
+        hint = "set opt_out.purge to true (the inputs are read anew without them), or run.keep_dropped_text to false"
+        issues.append(layer.issue("opt_out", message, ("opt_out",), hint=hint))
     return config
 
 

@@ -23,6 +23,7 @@ _DUPLICATES = (("pipelines.steps.dedup", ("exact", "minhash")),)
 
 def steps_of(run: Run) -> list[Step]:
     """All steps that the config asks for."""
+    from pipelines.steps import opt_out
     from pipelines.steps.documents import Documents
     from pipelines.steps.labels import Labels
     from pipelines.steps.select import Select
@@ -35,6 +36,8 @@ def steps_of(run: Run) -> list[Step]:
     if labels.stages:
         labelled.append(labels)
     steps += labelled[1:]
+    left_out = opt_out.added_steps(run)
+    steps += left_out
     for module, kinds in _DUPLICATES:
         if config.duplicates(*kinds):
             added = import_module(module).added_steps(run, tuple(labelled))
@@ -49,8 +52,8 @@ def steps_of(run: Run) -> list[Step]:
     if config.recipe is not None and (cut := config.recipe.quality_bands) is not None and cut.edges is None:
         from pipelines.steps.bands import Bands
 
-        steps.append(Bands(run, labelled))
-    select = Select(run, labelled)
+        steps.append(Bands(run, [*labelled, *left_out[:1]]))
+    select = Select(run, [*labelled, *left_out[:1]])
     steps.append(select)
     if config.recipe is not None:
         from pipelines.steps.mixture import Groups, Mix, Recipe

@@ -125,6 +125,37 @@ class InputSection(ReadOptions):
         return ReadOptions(**{name: getattr(self, name) for name in ReadOptions.model_fields})
 
 
+class OptOutSection(Section):
+    """Documents that are left out because somebody asked for it, whatever `keep` says."""
+
+    ids: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="List files, one id per line: ours, or the input's own. Like all lists here: relative to the "
+        "config's folder, UTF-8, may be gzipped; blank lines and lines that begin with `#` say nothing.",
+    )
+    urls: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="List files, one address per line; compared as `dedup.exact.url` does (RFC 3986 spellings are one, "
+        "http is https, no fragments).",
+    )
+    domains: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="List files, one domain per line; names the host and all hosts below it, whatever the case, "
+        "in letters or in the form of DNS (`xn--…`).",
+    )
+    purge: bool = Field(
+        default=False,
+        description="Read the inputs anew without the listed documents, so that no file of the run holds their text. "
+        "False: they leave the corpus and all that is made of it at once, but `documents/` keeps their text.",
+    )
+
+    @model_validator(mode="after")
+    def _names_a_list(self) -> OptOutSection:
+        if not (self.ids or self.urls or self.domains):
+            raise ValueError("opt_out names no list: give `ids`, `urls` or `domains`, or leave it out")
+        return self
+
+
 class DomainsSection(Section):
     """Where the column `domain` comes from."""
 

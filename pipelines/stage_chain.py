@@ -23,7 +23,19 @@ def build_stages(config: Config, *, first_pass: bool) -> list[Stage]:
     """
     stages = [stage_class(spec.name)(spec.options) for spec in config.stages]  # type: ignore[arg-type]
     last = max((i for i, s in enumerate(stages) if s.changes_text or s.removes()), default=-1)
-    return stages[: last + 1] if first_pass else stages[last + 1 :]
+    if not first_pass:
+        return stages[last + 1 :]
+    return [*_purging(config), *stages[: last + 1]]
+
+
+def _purging(config: Config) -> list[Stage]:
+    """The stage that takes opted-out documents away before their text is read, if the config asks for it."""
+    if config.opt_out is None or not config.opt_out.purge:
+        return []
+    from pipelines.steps.opt_out import OptOutStage, OptOutStageConfig
+
+    lists = config.opt_out.model_dump(include={"ids", "urls", "domains"})
+    return [OptOutStage(OptOutStageConfig(**lists))]
 
 
 def labels_of(columns: list[pa.Field], stages: list[Stage]) -> list[pa.Field]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.shard_reader import ShardReader
+from pipelines.steps import opt_out
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 EDGES = "steps/bands/edges.json"
@@ -52,7 +53,10 @@ class Bands(Step):
         table = reader.label_table([column])
         if table is None:
             return np.empty(0)
-        alive = table.filter(pa.array(reader.alive(table.num_rows)))
+        mask = reader.alive(table.num_rows)
+        if (listed := opt_out.listed(self.run, partition)) is not None:
+            mask &= ~listed
+        alive = table.filter(pa.array(mask))
         numbers: np.ndarray[Any, np.dtype[np.float64]] = (
             pc.cast(alive[column], pa.float64()).drop_null().to_numpy(zero_copy_only=False)
         )

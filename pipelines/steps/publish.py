@@ -16,6 +16,7 @@ from curate.sources import source_class
 from curate.store.digests import digest_json
 from curate.store.receipts import read_receipt, read_receipts
 from pipelines.config import WHOLE_DOCUMENTS
+from pipelines.steps import opt_out
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 from pipelines.steps.mixture import RECIPE
 
@@ -193,7 +194,9 @@ def _sums(totals: Totals) -> Any:
 
 def stage_order(step: _Closing, totals: Totals) -> list[str]:
     """Names of everything that may take documents away, in the order in which it does."""
-    known = ["read", *(s.name for s in step.stages()), *(d.name for d in step.run.config.dedup), "url", "keep"]
+    config = step.run.config
+    left_out = [opt_out.NAME] if config.opt_out is not None else []
+    known = ["read", *(s.name for s in step.stages()), *left_out, *(d.name for d in config.dedup), "url", "keep"]
     seen = {key.partition(":")[0] for key in (*totals.dropped, *totals.failed)}
     raters = sorted(seen - set(known))
     order = dict.fromkeys([*known[:-1], *raters, "keep"])
@@ -267,6 +270,7 @@ def meanings_of(step: _Closing) -> tuple[dict[str, str], dict[str, str]]:
     meanings = dict(_DEDUP_MEANING)
     read = source_class(step.run.config.input.kind).reasons
     meanings |= {f"read:{reason}": text for reason, text in read.items()}
+    meanings |= {f"{opt_out.NAME}:{reason}": text for reason, text in opt_out.REASONS.items()}
     errors: dict[str, str] = {}
     for stage in step.stages():
         meanings |= {f"{stage.name}:{reason}": text for reason, text in stage.reasons.items()}

@@ -15,6 +15,7 @@ from curate.store.shards import ShardWriter
 from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.fates import FateWriter
 from pipelines.shard_reader import ShardReader
+from pipelines.steps import opt_out
 from pipelines.steps.bands import EDGES
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.documents import Documents
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 #: the label by which duplicates are told; its drops name the survivor instead of the sentence
 SURVIVOR = "dedup_is_survivor"
-_DUPLICATE_REASONS = {"exact": "exact_duplicate", "url": "url_duplicate", "minhash": "near_duplicate"}
+_DUPLICATE_REASONS = {"exact": "exact_duplicate", "url": "url_duplicate", "content": "content_duplicate",
+                      "minhash": "near_duplicate"}  # fmt: skip
 _DEDUP_LABELS = ("dedup_kind", "dedup_similarity", "dedup_survivor")
 
 DOMAIN = column("domain", pa.string(), "the label that `domains.from` names; null where that label is missing")
@@ -68,7 +70,8 @@ class Select(Step):
         """Columns of the corpus."""
         fields = list(self._labelled[0].schema()) if isinstance(self._labelled[0], Documents) else []
         for step in self._labelled:
-            fields += list(step.columns())
+            if step.name != opt_out.NAME:  # what the lists name is not in the corpus; the rest has nothing to say
+                fields += list(step.columns())
         names = {f.name for f in fields}
         config = self.run.config
         if config.domains is not None and "domain" not in names:
@@ -117,6 +120,7 @@ class Select(Step):
 
     def _select(self, rows: pa.RecordBatch, fates: FateWriter) -> pa.RecordBatch:
         """The rows for which every condition holds; the others are recorded under the first that does not."""
+        rows = _without_listed(rows, fates)
         if self.selection is None:
             return rows
         import polars as pl
@@ -164,6 +168,19 @@ class Select(Step):
 def _drop(rows: pa.RecordBatch, stage: str, reason: str, value: pa.Array, threshold: pa.Array) -> Drop:
     n = rows.num_rows
     return Drop(rows, stage, pa.array([reason] * n, pa.string()), value, threshold, pa.nulls(n, pa.string()))
+
+
+def _without_listed(rows: pa.RecordBatch, fates: FateWriter) -> pa.RecordBatch:
+    """The rows that no opt-out list names; of the others no text is written anywhere."""
+    index = rows.schema.get_field_index("opt_out_listed")
+    if index < 0 or not pc.any(rows.column(index)).as_py():
+        return rows
+    gone = rows.filter(rows.column(index))
+    kind, entry = (gone.column(gone.schema.get_field_index(n)) for n in ("opt_out_by", "opt_out_entry"))
+    gone, n = gone.select([name for name in gone.schema.names if name != "text"]), gone.num_rows
+    reason = pc.binary_join_element_wise(opt_out.NAME, kind, ":")
+    fates.drop(Drop(gone, opt_out.NAME, reason, pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), entry))
+    return rows.filter(pc.invert(rows.column(index)))
 
 
 def _truth(frame: pl.DataFrame, conjunct: Conjunct) -> pa.Array:
