@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow.compute as pc
-
 from curate.errors import ConfigError
 from curate.store.folder import Folder, open_folder
 from curate.store.receipts import Receipt, read_receipts
@@ -15,6 +13,7 @@ from pipelines.books import DECIDING, Totals, entered_of, totals_of
 from pipelines.graph import load_run, steps_of
 from pipelines.launchers.base import Site
 from pipelines.steps.base import Run
+from pipelines.verify_ends import ends
 
 
 def open_run(run_dir: str) -> Run:
@@ -41,7 +40,7 @@ def verify(run_dir: str, *, data: bool = True) -> dict[str, Any]:
         *_strays(run),
         *_outputs(run.folder, run, data),
         *_sums(run, totals),
-        *_rows(run),
+        *ends(run),
     ]
     return {"ok": not problems, **totals.to_json(), "problems": problems}
 
@@ -114,26 +113,3 @@ def _sums(run: Run, totals: Totals) -> Iterator[str]:
 def _fates(receipt: Receipt) -> int:
     total: int = sum(receipt.counts["dropped"].values()) + sum(receipt.counts["failed"].values())
     return total
-
-
-def _rows(run: Run) -> Iterator[str]:
-    """No document twice: ids of the corpus, the dropped and the failed are disjoint, per shard."""
-    for partition in run.shards:
-        names = [f"corpus/{partition}.parquet"]
-        names += [f"{kind}/{step}-{partition}.parquet" for kind in ("dropped", "failed") for step in DECIDING]
-        seen: set[str] = set()
-        for name in names:
-            if not run.folder.exists(name):
-                continue
-            try:
-                table = run.folder.table(name, ["id", "level"] if name.startswith("failed/") else ["id"])
-            except (OSError, ValueError) as error:
-                yield f"{name}: its ids cannot be read ({type(error).__name__}): damaged since it was written"
-                continue
-            if name.startswith("failed/"):
-                table = table.filter(pc.equal(table["level"], "error"))
-            ids = table["id"].drop_null().to_pylist()
-            twice = len(ids) - len(set(ids)) + len(seen.intersection(ids))
-            if twice:
-                yield f"{name}: {twice} documents have more than one end"
-            seen.update(ids)

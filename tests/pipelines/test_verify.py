@@ -141,6 +141,53 @@ def test_a_document_kept_twice_is_found(run: Path) -> None:
     assert "corpus/00000.parquet: 1 documents have more than one end" in problems(run)
 
 
+def rewrite(path: Path, change: Any) -> None:
+    """The table at ``path`` with its rows as ``change`` leaves them."""
+    table = pq.read_table(path)
+    found = table.to_pylist()
+    change(found)
+    pq.write_table(pa.Table.from_pylist(found, schema=table.schema), path)
+
+
+@pytest.mark.parametrize(("count", "said"), [(21, "-1"), (19, "+1")])
+def test_records_without_an_end_and_ends_without_a_record_are_found(count: int, said: str, run: Path) -> None:
+    rewrite(run / "sources.parquet", lambda found: found[0].update(records=count))
+    found = problems(run)
+    assert f"part-0.jsonl: sources.parquet says {count} records, 0 of them no documents by their kind; " in found
+    assert f" dropped and 0 failed, {said}" in found
+
+
+def test_a_dropped_document_taken_out_is_found(run: Path) -> None:
+    rewrite(run / "dropped/select-00000.parquet", lambda found: found.pop())
+    assert "part-0.jsonl: sources.parquet says 20 records" in problems(run)
+
+
+def test_an_end_of_a_document_from_another_file_is_found(run: Path) -> None:
+    rewrite(run / "dropped/select-00000.parquet", lambda found: found[0].update(source="part-7.jsonl"))
+    assert "dropped/select-00000.parquet: 1 rows are not from part-0.jsonl" in problems(run)
+
+
+def test_input_files_that_are_not_listed_and_listed_ones_that_are_none_are_found(run: Path) -> None:
+    rewrite(run / "sources.parquet", lambda found: found[0].update(partition="00007"))
+    found = problems(run)
+    assert "sources.parquet: 1 of 2 input files are not named: ['part-0.jsonl']" in found
+    assert "sources.parquet: 1 rows are of no input file of this run: ['00007']" in found
+
+
+def test_an_input_file_listed_twice_is_found(run: Path) -> None:
+    rewrite(run / "sources.parquet", lambda found: found.append(dict(found[0])))
+    assert "sources.parquet: shard 00000 has more than one row" in problems(run)
+
+
+def test_more_lost_ranges_than_counted_are_found(run: Path) -> None:
+    rewrite(
+        run / "failed/documents-00001.parquet",
+        lambda found: found[0].update(id=document_id(found[0]["source"], found[0]["offset"], -1)),
+    )
+    found = problems(run)
+    assert "part-1.jsonl: 1 ranges are lost, sources.parquet says 0" in found and ", -1" in found
+
+
 def test_a_damaged_receipt_counts_as_none(run: Path) -> None:
     (run / "receipts/documents/00000.json").write_text("{")
     assert "step documents: 1 of 2 tasks have no receipt: ['00000']" in problems(run)
