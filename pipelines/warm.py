@@ -148,11 +148,18 @@ def _compile_stage(stage: Stage, base: Path) -> None:
 
 def _compile_dedup(config: Config) -> None:
     from curate.dedup import TableTexts, as_plan, resolve, sign_shard
+    from curate.dedup.keys import join_entries, key_entries
+    from curate.dedup.links import Components, link_entries
 
     rows = _rows()
     given = as_plan(config.duplicates(*WHOLE_DOCUMENTS))  # type: ignore[arg-type]
     signed = sign_shard([rows], given)
     resolve([("a", signed)], TableTexts({"a": rows}), given)
+    links = link_entries(join_entries(iter([(0, key_entries(signed, given), None)])), 2)
+    found = Components(rows.num_rows)
+    found.unite(*links)
+    found.number()
+    found.measure(*links)
 
 
 def _rows() -> pa.RecordBatch:

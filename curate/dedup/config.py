@@ -20,6 +20,11 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def _power_of_two(partitions: int | None) -> None:
+    if partitions is not None and partitions & (partitions - 1):
+        raise ValueError("partitions must be a power of two (1, 2, 4 … 1024), or null")
+
+
 class Preference(_Config):
     """One criterion by which a document is preferred as the survivor.
 
@@ -49,18 +54,24 @@ class ExactConfig(_Config):
         text: compare the text in Unicode NFC with whitespace collapsed; a text without a letter, digit or underscore
             equals no other.
         url: documents with the same address (normalised as RFC 3986 allows, http as https) are one document too.
+        content: documents whose fetched bytes are the same (column ``content_digest``) are one document too.
         prefer: who survives; then the smallest id.
+        partitions: in how many ranges keys are joined, and components settled, each a task of its own: a power of two
+            up to 1,024. It decides memory and time, never the result. null: one per 128 MB of input files, as listed.
     """
 
     text: bool = True
     lower: bool = False
     url: bool = False
+    content: bool = False
     prefer: tuple[Preference, ...] = ()
+    partitions: int | None = Field(default=None, ge=1, le=1024)
 
     @model_validator(mode="after")
     def _says_something(self) -> ExactConfig:
-        if not self.text and not self.url:
-            raise ValueError("exact compares nothing: set text or url to true, or leave exact out")
+        if not self.text and not self.url and not self.content:
+            raise ValueError("exact compares nothing: set text, url or content to true, or leave exact out")
+        _power_of_two(self.partitions)
         return self
 
 
@@ -80,6 +91,7 @@ class MinhashConfig(_Config):
             without them the most selective pair is taken that finds a pair at the threshold itself with a probability
             of 0.99 or more within 128 hashes (threshold 0.8: 16 × 6, 0.992 at 0.80, 0.9995 at 0.85, 0.99999 at 0.9).
         rows: hashes per band.
+        hash_bits: bits of a signature's values; 32 halves a stored signature, the keys of its bands are as good.
         seed: of the permutations.
         prefer: who survives; then the smallest id.
         compatible: signatures equal to datatrove 0.10.1's bit for bit: its normalisation, words, 14 × 8 unless given,
@@ -88,6 +100,8 @@ class MinhashConfig(_Config):
             preferred document is compared with all others first, and only those that remain with each other.
         leaders: bound on that: in one bucket at most so many remaining documents are compared with all others. Pairs
             left uncompared by this bound are counted in the report, never passed over silently.
+        partitions: in how many ranges keys are joined, and components settled, each a task of its own: a power of two
+            up to 1,024. It decides memory and time, never the result. null: one per 128 MB of input files, as listed.
     """
 
     threshold: float = Field(default=0.8, gt=0, le=1)
@@ -95,11 +109,13 @@ class MinhashConfig(_Config):
     normalisation: Literal["words", "datatrove"] = "words"
     bands: int | None = Field(default=None, ge=1, le=1024)
     rows: int | None = Field(default=None, ge=1, le=64)
+    hash_bits: Literal[32, 64] = 64
     seed: int = Field(default=1, ge=0, lt=2**32)
     prefer: tuple[Preference, ...] = ()
     compatible: bool = False
     small_bucket: int = Field(default=16, ge=2, le=1000)
     leaders: int = Field(default=1000, ge=1)
+    partitions: int | None = Field(default=None, ge=1, le=1024)
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +130,9 @@ class MinhashConfig(_Config):
             raise ValueError("set both bands and rows, or neither")
         if self.compatible and (self.normalisation != "datatrove" or self.shingle.unit != "words"):
             raise ValueError("compatible: true needs normalisation: datatrove and shingles of words")
+        if self.compatible and self.hash_bits != 64:
+            raise ValueError("compatible: true needs hash_bits: 64, as datatrove's default signatures are")
+        _power_of_two(self.partitions)
         return self
 
     @property
@@ -180,6 +199,12 @@ class Plan:
         given = [part.prefer for part in (self.exact, self.minhash) if part is not None and part.prefer]
         return given[0] if given else ()
 
+    @property
+    def partitions(self) -> int | None:
+        """Into how many partitions the config wants the work cut; None: let the size of the input decide."""
+        given = [part.partitions for part in (self.exact, self.minhash) if part is not None and part.partitions]
+        return given[0] if given else None
+
 
 DedupConfig = ExactConfig | MinhashConfig | DedupStep
 
@@ -204,4 +229,6 @@ def as_plan(configs: Plan | DedupConfig | Sequence[DedupConfig]) -> Plan:
         raise ConfigError("dedup: nothing to do; name exact or minhash")
     if exact and minhash and exact[0].prefer and minhash[0].prefer and exact[0].prefer != minhash[0].prefer:
         raise ConfigError("dedup: exact and minhash prefer different survivors; give both the same prefer, or one none")
+    if exact and minhash and exact[0].partitions and minhash[0].partitions not in (None, exact[0].partitions):
+        raise ConfigError("dedup: exact and minhash name different partitions; they are joined together, name one")
     return Plan(exact[0] if exact else None, minhash[0] if minhash else None)

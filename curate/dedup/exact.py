@@ -37,6 +37,11 @@ def url_digests(urls: pa.Array) -> pa.Array:
     return _digests(data, offsets, np.array([bool(url) for url in normal], np.bool_))
 
 
+def content_digests(digests: pa.Array) -> pa.Array:
+    """xxh3-128 of each digest of fetched bytes, whatever its form (text or binary); null where there is none."""
+    return pa.array([None if v is None else xxhash.xxh3_128_digest(v) for v in digests.to_pylist()], DIGEST)
+
+
 def normalise_url(url: str) -> str:
     """The address in one spelling (RFC 3986, 6.2): equal results fetch the same page.
 

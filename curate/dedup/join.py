@@ -112,7 +112,7 @@ def read_candidates(tables: list[pa.Table], corpus: Corpus) -> Candidates:
         for key in np.unique(keys):
             of_key = keys == key
             large.append(np.unique(np.concatenate([left[chosen][of_key], right[chosen][of_key]])))
-    return _candidates(codes, large)
+    return candidates_of(codes, large)
 
 
 def join(signatures: Signatures, corpus: Corpus, plan: Plan, *, partition: tuple[int, int] = (0, 1)) -> Candidates:
@@ -133,13 +133,13 @@ def join(signatures: Signatures, corpus: Corpus, plan: Plan, *, partition: tuple
         low, high = _key_range(k * pieces + piece, n * pieces)
         keys, members = _keys_between(signatures, ranks, is_first, config, low, high)
         grouped, borders = equal_groups(keys, members)
-        codes.append(np.unique(first_pairs(grouped, borders, config.small_bucket)))
+        codes.append(np.unique(first_pairs(grouped, borders, config.small_bucket, 0)))
         sizes = np.diff(borders)
         large += [grouped[borders[g] : borders[g + 1]] for g in np.flatnonzero(sizes > config.small_bucket)]
-    return _candidates(codes, large)
+    return candidates_of(codes, large)
 
 
-def _candidates(codes: list[U64], large: list[I64]) -> Candidates:
+def candidates_of(codes: list[U64], large: list[I64]) -> Candidates:
     """Everything once; the same bucket often stands in several bands."""
     once = sorted({members.tobytes() for members in large})
     arrays = [np.frombuffer(members, np.int64) for members in once]

@@ -10,7 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.dedup.config import MinhashConfig
-from curate.kernels.minhash import band_keys, permutations, signatures, text_shingles, word_shingles
+from curate.kernels.minhash import (
+    band_keys,
+    permutations,
+    signatures,
+    signatures_32,
+    text_shingles,
+    word_shingles,
+)
 from curate.kernels.normalise import fold, fold_words, has_word, simplify
 from curate.kernels.strings import string_buffers
 from curate.kernels.words import WordSplitter
@@ -38,13 +45,13 @@ class Signed(NamedTuple):
     """Signatures of a column of texts.
 
     Attributes:
-        signature: documents × hashes.
+        signature: documents × hashes, of ``hash_bits`` each.
         keys: documents × bands.
         words: words (or code points) per document.
         valid: False for a document without shingles; its rows mean nothing.
     """
 
-    signature: U64
+    signature: U64 | npt.NDArray[np.uint32]
     keys: U64
     words: I64
     valid: npt.NDArray[np.bool_]
@@ -72,7 +79,12 @@ def sign(texts: pa.Array, config: MinhashConfig) -> Signed:
     """Signatures and band keys of each text."""
     plan = config.plan
     found = shingle(texts, config)
-    signature = signatures(found.hashes, found.borders, *permutations(config.seed, plan.hashes))
+    given = found.hashes, found.borders, *permutations(config.seed, plan.hashes)
+    if config.hash_bits == 32:
+        half = signatures_32(*given)
+        keys = band_keys(half.astype(np.uint64), plan.bands, plan.rows)
+        return Signed(half, keys, found.words, np.diff(found.borders) > 0)
+    signature = signatures(*given)
     keys = band_keys(signature, plan.bands, plan.rows)
     return Signed(signature, keys, found.words, np.diff(found.borders) > 0)
 

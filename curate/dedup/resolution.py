@@ -27,7 +27,7 @@ from curate.dedup.survivors import Corpus, Signatures, load_corpus
 from curate.dedup.verify import Compared, TextReader, Verifier
 from curate.documents import column
 from curate.errors import ConfigError
-from curate.kernels.clusters import SAME_TEXT, SAME_URL, SIMILAR, neighbours, open_pairs, survivors
+from curate.kernels.clusters import SAME_CONTENT, SAME_TEXT, SAME_URL, SIMILAR, neighbours, open_pairs, survivors
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -43,9 +43,10 @@ LABELS = pa.schema(
                range_="1–", nullable=False),
         column("dedup_is_survivor", pa.bool_(), "true if the document stays", nullable=False),
         column("dedup_similarity", pa.float32(), "Jaccard similarity to the survivor, 1 for the same text; null for "
-               "survivors and for documents that share only the address", range_="0–1"),
+               "survivors and for documents that share only the address or the fetched content", range_="0–1"),
         column("dedup_survivor", pa.string(), "id of the document that stays in its place; null for survivors"),
-        column("dedup_kind", pa.string(), "exact (same text), url (same address) or minhash; null for survivors"),
+        column("dedup_kind", pa.string(), "exact (same text), url (same address), content (same bytes fetched) or "
+               "minhash; null for survivors"),
     ]
 )  # fmt: skip
 
@@ -53,17 +54,18 @@ PAIRS = pa.schema(
     [
         column("removed", pa.string(), "id of the dropped document", nullable=False),
         column("survivor", pa.string(), "id of the document that stays in its place", nullable=False),
-        column("similarity", pa.float64(), "verified Jaccard similarity of the two; 1 for the same text, null for url",
+        column("similarity", pa.float64(), "verified Jaccard similarity of the two; 1 for the same text, null for url "
+               "and content",
                range_="0–1"),
         column("containment", pa.float64(), "share of the dropped document's shingles that the survivor has; as "
                "similarity otherwise", range_="0–1"),
-        column("kind", pa.string(), "exact, url or minhash", nullable=False),
+        column("kind", pa.string(), "exact, url, content or minhash", nullable=False),
         column("removed_source_id", pa.string(), "the input's own id of the dropped document; null if it has none"),
         column("survivor_source_id", pa.string(), "the input's own id of the survivor; null if it has none"),
     ]
 )  # fmt: skip
 
-_KINDS = {SAME_TEXT: "exact", SAME_URL: "url", SIMILAR: "minhash"}
+_KINDS = {SAME_TEXT: "exact", SAME_URL: "url", SIMILAR: "minhash", SAME_CONTENT: "content"}
 
 
 @dataclass
@@ -90,6 +92,7 @@ class Report:
     exact: int = 0
     url: int = 0
     minhash: int = 0
+    content: int = 0
     candidates: int = 0
     compared: int = 0
     similar: int = 0
@@ -97,6 +100,12 @@ class Report:
     largest_bucket: int = 0
     uncompared_pairs: int = 0
     rounds: int = 0
+
+    def add(self, other: Report) -> None:
+        """Add what was done elsewhere; the largest bucket and the rounds are those of the worst place."""
+        for name, value in other.as_dict().items():
+            mine = getattr(self, name)
+            setattr(self, name, max(mine, value) if name in ("largest_bucket", "rounds") else mine + value)
 
     def as_dict(self) -> dict[str, int]:
         """For receipts and JSON."""
@@ -148,15 +157,21 @@ def resolve(
     """
     plan = as_plan(config)
     corpus = load_corpus(signatures, plan)
-    report = Report(documents=len(corpus))
-    compared = Compared.nothing()
     if plan.minhash is None:
+        return decide(corpus, plan)
+    if reader is None:
+        raise ConfigError("dedup: minhash verifies its candidates and needs a reader of texts")
+    found = join(signatures, corpus, plan) if candidates is None else read_candidates(list(candidates), corpus)
+    return decide(corpus, plan, found, Verifier(corpus, reader, plan.minhash, memory_mb))
+
+
+def decide(corpus: Corpus, plan: Plan, found: Candidates | None = None, verifier: Verifier | None = None) -> Resolved:
+    """Labels of the documents of ``corpus``, given all their candidates; both are None without minhash."""
+    report = Report(documents=len(corpus) - corpus.fixed)
+    if plan.minhash is None or found is None or verifier is None:
+        compared = Compared.nothing()
         fates, edges = _decide(corpus, compared, 1.0)
     else:
-        if reader is None:
-            raise ConfigError("dedup: minhash verifies its candidates and needs a reader of texts")
-        found = join(signatures, corpus, plan) if candidates is None else read_candidates(list(candidates), corpus)
-        verifier = Verifier(corpus, reader, plan.minhash, memory_mb)
         compared, fates, edges = _settle(corpus, found, verifier, plan.minhash, report)
     return _answer(corpus, compared, fates, edges, report)
 
@@ -173,8 +188,9 @@ def _settle(
         report.rounds += 1
         fates, edges = _decide(corpus, compared, config.threshold)
         more, beyond = open_pairs(
-            found.large, found.borders, _standing(corpus, fates), compared.codes, leaders, config.leaders, _ROOM
-        )
+            found.large, found.borders, _standing(corpus, fates), compared.codes, corpus.fixed, leaders,
+            config.leaders, _ROOM,
+        )  # fmt: skip
         more = np.unique(np.concatenate([more, _bridges(corpus, compared, fates, edges)]))
         if not len(more):
             report.uncompared_pairs = int(beyond)
@@ -190,8 +206,8 @@ def _decide(corpus: Corpus, compared: Compared, threshold: float) -> tuple[_Fate
     edges = np.flatnonzero(similarity >= threshold)
     left, right = compared.left[edges], compared.right[edges]
     borders, at = neighbours(len(corpus), left, right)
-    fates = survivors(corpus.text_group, corpus.url_group, corpus.first, left, right, similarity[edges], borders, at)
-    return _Fates(*fates), edges
+    groups = corpus.text_group, corpus.url_group, corpus.content_group, corpus.first
+    return _Fates(*survivors(*groups, corpus.fixed, left, right, similarity[edges], borders, at)), edges
 
 
 def _standing(corpus: Corpus, fates: _Fates) -> npt.NDArray[np.bool_]:
@@ -212,7 +228,7 @@ def _bridges(corpus: Corpus, compared: Compared, fates: _Fates, edges: I64) -> U
     other = other[chosen]
     low, high = np.minimum(survivor, other), np.maximum(survivor, other)
     codes = low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64)
-    return np.setdiff1d(codes[low != high], compared.codes)
+    return np.setdiff1d(codes[(low != high) & (high >= corpus.fixed)], compared.codes)
 
 
 def _answer(corpus: Corpus, compared: Compared, fates: _Fates, edges: I64, report: Report) -> Resolved:
@@ -228,7 +244,7 @@ def _answer(corpus: Corpus, compared: Compared, fates: _Fates, edges: I64, repor
     names = np.array([None, *(_KINDS[k] for k in sorted(_KINDS))], object)
     kind = pa.array(names[fates.kind], pa.string())
     order = dropped[np.lexsort((dropped, fates.survivor[dropped]))]
-    report.survivors = len(corpus) - len(dropped)
+    report.survivors = report.documents - len(dropped)
     for number, name in _KINDS.items():
         setattr(report, name, int((fates.kind == number).sum()))
     pairs = _pairs(corpus, fates.survivor, order, similarity, containment, kind)

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.dedup.config import DedupConfig, MinhashConfig, Plan, as_plan
-from curate.dedup.exact import DIGEST, text_digests, url_digests
+from curate.dedup.exact import DIGEST, content_digests, text_digests, url_digests
 from curate.documents import column
 from curate.errors import ConfigError
 
 #: Schema metadata that says how a table was signed; tables signed differently must never be joined.
 SIGNED_WITH = b"curate.dedup.signed_with"
-_VERSION = 1
+_VERSION = 2
 _COMPUTED = ("n_words", "n_bytes")
 
 
@@ -27,16 +27,17 @@ def sign_shard(
     """The signature table of one shard, one row per document in the order of the batches.
 
     Args:
-        batches: documents with ``id`` and ``text``, ``url`` if addresses are compared, the columns that ``prefer``
-            names, and optionally ``row`` and ``source_id``. Nulls in ``text`` read as empty.
+        batches: documents with ``id`` and ``text``, ``url`` if addresses are compared, ``content_digest`` if contents
+            are, the columns that ``prefer`` names, and optionally ``row`` and ``source_id``. Nulls in ``text`` read as
+            empty.
         config: the dedup configs of the run.
-        signatures: add the whole signature (8 bytes per hash) beside the band keys.
+        signatures: add the whole signature (4 or 8 bytes per hash) beside the band keys.
 
     Returns:
         Columns ``id``, ``row`` (the batch's own, else counted from 0), ``source_id`` if present, the columns of
-        ``prefer``, ``n_bytes``; with exact: ``text_digest``, ``url_digest``; with minhash: ``n_words``, ``bands``
-        (8 bytes per band; null: the document is never a near-duplicate), ``signature``. Memory: one batch and the
-        table, about 250 bytes per document.
+        ``prefer``, ``n_bytes``; with exact: ``text_digest``, ``url_digest``, ``content_digest``; with minhash:
+        ``n_words``, ``bands`` (8 bytes per band; null: the document is never a near-duplicate), ``signature``. Memory:
+        one batch and the table, about 250 bytes per document.
 
     Raises:
         ConfigError: a column is missing.
@@ -60,9 +61,9 @@ def signing_parameters(plan: Plan) -> str:
     """What decides the content of a signature table, as JSON; equal strings mean that tables can be joined."""
     said: dict[str, Any] = {"version": _VERSION}
     if plan.exact is not None:
-        said["exact"] = plan.exact.model_dump(mode="json", include={"text", "lower", "url"})
+        said["exact"] = plan.exact.model_dump(mode="json", include={"text", "lower", "url", "content"})
     if plan.minhash is not None:
-        fields = {"shingle", "normalisation", "seed", "compatible"}
+        fields = {"shingle", "normalisation", "seed", "compatible", "hash_bits"}
         said["minhash"] = plan.minhash.model_dump(mode="json", include=fields)
         said["minhash"]["bands"], said["minhash"]["rows"] = plan.minhash.plan.bands, plan.minhash.plan.rows
     return json.dumps(said, sort_keys=True)
@@ -122,6 +123,9 @@ def _add_exact(
     if plan.exact.url:
         fields.append(column("url_digest", DIGEST, "xxh3-128 of the normalised address; null: there is none"))
         arrays.append(url_digests(_column(batch, "url", "dedup.exact.url")))
+    if plan.exact.content:
+        fields.append(column("content_digest", DIGEST, "xxh3-128 of the digest of the fetched bytes; null: unknown"))
+        arrays.append(content_digests(_column(batch, "content_digest", "dedup.exact.content")))
 
 
 def _add_minhash(texts: pa.Array, plan: Plan, signatures: bool, fields: list[pa.Field], arrays: list[pa.Array]) -> None:
@@ -138,16 +142,17 @@ def _add_minhash(texts: pa.Array, plan: Plan, signatures: bool, fields: list[pa.
     )
     arrays.append(_fixed(signed.keys, signed.valid))
     if signatures:
-        fields.append(column("signature", pa.binary(8 * signed.signature.shape[1]), "MinHash values; null as bands"))
+        width = signed.signature.itemsize * signed.signature.shape[1]
+        fields.append(column("signature", pa.binary(width), "MinHash values; null as bands"))
         arrays.append(_fixed(signed.signature, signed.valid))
 
 
 def _fixed(matrix: Any, valid: Any) -> pa.Array:
-    """The rows of a uint64 matrix as fixed-size binary, null where not valid."""
+    """The rows of a matrix as fixed-size binary, null where not valid."""
     validity = np.packbits(valid, bitorder="little").tobytes()
-    data = np.ascontiguousarray(np.where(valid[:, None], matrix, np.uint64(0)))
+    data = np.ascontiguousarray(np.where(valid[:, None], matrix, matrix.dtype.type(0)))
     return pa.Array.from_buffers(
-        pa.binary(8 * matrix.shape[1]), len(matrix), [pa.py_buffer(validity), pa.py_buffer(data)]
+        pa.binary(matrix.itemsize * matrix.shape[1]), len(matrix), [pa.py_buffer(validity), pa.py_buffer(data)]
     )
 
 
@@ -159,5 +164,7 @@ def _column(batch: pa.RecordBatch, name: str, purpose: str) -> pa.Array:
 
 
 def _empty(plan: Plan) -> pa.RecordBatch:
-    names = dict.fromkeys(["id", "text", "url", *(p.column for p in plan.prefer if p.column not in _COMPUTED)])
+    names = dict.fromkeys(
+        ["id", "text", "url", "content_digest", *(p.column for p in plan.prefer if p.column not in _COMPUTED)]
+    )
     return pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in names})

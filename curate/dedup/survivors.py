@@ -38,7 +38,10 @@ class Corpus:
         n_bytes: length of the text, by rank.
         text_group: number of the group of equal texts, by rank; a document of its own text has its own group.
         url_group: likewise for addresses; -1 where there is none or addresses are not compared.
+        content_group: likewise for fetched contents.
         first: per text group, its first rank.
+        fixed: documents of earlier runs; they have the first ranks, are not compared with each other, and all stay.
+        dumps: by rank, the name of the earlier run; null for documents of this one. None if there are only those.
     """
 
     shards: list[Any]
@@ -51,7 +54,10 @@ class Corpus:
     n_bytes: I64
     text_group: I64
     url_group: I64
+    content_group: I64
     first: I64
+    fixed: int = 0
+    dumps: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,14 +81,18 @@ def table_of(signatures: pa.Table | Path | str, columns: Sequence[str] | None = 
         return file.read(names)
 
 
-def load_corpus(signatures: Signatures, plan: Plan) -> Corpus:
+def load_corpus(signatures: Signatures, plan: Plan, earlier: int = 0) -> Corpus:
     """The documents of all shards in their total order; the result depends on ids and columns, not on shards.
+
+    Args:
+        earlier: that many of the first shards are of earlier runs; their tables have a column ``dump``.
 
     Raises:
         ConfigError: a table was signed with other parameters, or lacks a column that ``prefer`` names.
         VerificationError: two documents have the same id.
     """
-    wanted = ["id", "row", "source_id", "n_bytes", "text_digest", "url_digest", *(p.column for p in plan.prefer)]
+    digests = ("text_digest", "url_digest", "content_digest")
+    wanted = ["id", "row", "source_id", "n_bytes", *digests, "dump", *(p.column for p in plan.prefer)]
     tables = []
     for shard, given in signatures:
         table = table_of(given, list(dict.fromkeys(wanted)))
@@ -93,7 +103,8 @@ def load_corpus(signatures: Signatures, plan: Plan) -> Corpus:
     if not full:
         full = [pa.schema({"id": pa.string(), "row": pa.int32(), "n_bytes": pa.int64()}).empty_table()]
     together = pa.concat_tables(full, promote_options="permissive").combine_chunks()
-    order = rank_order(together, plan.prefer)
+    fixed = sum(lengths[:earlier])
+    order = rank_order(together, plan.prefer, fixed)
     shard = np.repeat(np.arange(len(lengths)), lengths)
     place = np.concatenate([np.zeros(0, np.int64), *[np.arange(n) for n in lengths]])
     taken = together.take(pa.array(order))
@@ -113,14 +124,23 @@ def load_corpus(signatures: Signatures, plan: Plan) -> Corpus:
         n_bytes=taken.column("n_bytes").to_numpy().astype(np.int64),
         text_group=text_group,
         url_group=_groups(taken, "url_digest"),
+        content_group=_groups(taken, "content_digest"),
         first=first,
+        fixed=fixed,
+        dumps=taken.column("dump").combine_chunks() if "dump" in taken.column_names else None,
     )
 
 
-def rank_order(table: pa.Table, prefer: Sequence[Preference]) -> I64:
-    """Row numbers of ``table``, the most preferred document first: by each preference in turn, nulls last, then id."""
-    keys: dict[str, pa.ChunkedArray] = {}
+def rank_order(table: pa.Table, prefer: Sequence[Preference], fixed: int = 0) -> I64:
+    """Row numbers of ``table``, the most preferred document first: by each preference in turn, nulls last, then id.
+
+    The first ``fixed`` rows are of earlier runs: they come before all others, and of the same id by their run's name.
+    """
+    keys: dict[str, Any] = {}
     directions: list[tuple[str, str]] = []
+    if fixed:
+        keys["new"] = pa.array(np.arange(len(table)) >= fixed)
+        directions.append(("new", "ascending"))
     for i, preference in enumerate(prefer):
         if preference.column not in table.column_names:
             there = ", ".join(table.column_names)
@@ -134,8 +154,11 @@ def rank_order(table: pa.Table, prefer: Sequence[Preference]) -> I64:
         directions.append((f"key{i}", "descending" if preference.descending else "ascending"))
     keys["id"] = table.column("id")
     directions.append(("id", "ascending"))
+    if fixed:
+        keys["dump"] = table.column("dump")
+        directions.append(("dump", "ascending"))
     order: I64 = pc.sort_indices(pa.table(keys), sort_keys=directions).to_numpy().astype(np.int64)
-    _check_unique(table.column("id").combine_chunks().take(pa.array(order)), bool(prefer))
+    _check_unique(table.column("id").combine_chunks().take(pa.array(order[fixed:])), bool(prefer))
     return order
 
 

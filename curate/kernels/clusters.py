@@ -14,7 +14,7 @@ from numba import int64, njit, uint64
 Kernel = Any
 
 #: Why a document was dropped, in the ``kind`` that ``survivors`` returns.
-KEPT, SAME_TEXT, SAME_URL, SIMILAR = 0, 1, 2, 3
+KEPT, SAME_TEXT, SAME_URL, SIMILAR, SAME_CONTENT = 0, 1, 2, 3, 4
 
 
 @njit(cache=True, nogil=True)
@@ -159,8 +159,10 @@ def _runs(keys: Kernel, members: Kernel) -> Kernel:
 
 
 @njit(cache=True, nogil=True)
-def first_pairs(grouped: Kernel, borders: Kernel, small: int) -> Kernel:
+def first_pairs(grouped: Kernel, borders: Kernel, small: int, fixed: int) -> Kernel:
     """All pairs of groups of at most ``small`` members; of larger ones the first member with every other.
+
+    Pairs of two members below ``fixed`` are left out.
 
     Returns:
         uint64 codes ``left << 32 | right`` with left < right, with repeats.
@@ -175,14 +177,15 @@ def first_pairs(grouped: Kernel, borders: Kernel, small: int) -> Kernel:
         size = borders[g + 1] - borders[g]
         for i in range(borders[g], borders[g + 1] if size <= small else borders[g] + 1):
             for j in range(i + 1, borders[g + 1]):
-                codes[k] = uint64(grouped[i]) << uint64(32) | uint64(grouped[j])
-                k += 1
-    return codes
+                if grouped[j] >= fixed:
+                    codes[k] = uint64(grouped[i]) << uint64(32) | uint64(grouped[j])
+                    k += 1
+    return codes[:k].copy()
 
 
 @njit(cache=True, nogil=True)
 def open_pairs(
-    grouped: Kernel, borders: Kernel, alive: Kernel, known: Kernel, leaders: int, bound: int, room: int
+    grouped: Kernel, borders: Kernel, alive: Kernel, known: Kernel, fixed: int, leaders: int, bound: int, room: int
 ) -> Kernel:
     """Pairs of large groups whose members both still stand and that have not been compared.
 
@@ -191,6 +194,7 @@ def open_pairs(
         borders: likewise.
         alive: per rank, whether the document still stands.
         known: sorted codes of compared pairs.
+        fixed: pairs of two ranks below this are never given.
         leaders: members per group whose open pairs are given in this round.
         bound: members per group, from the first, whose pairs are ever given.
         room: stop after about so many pairs.
@@ -210,12 +214,16 @@ def open_pairs(
                 n += 1
         if n > bound:
             beyond += (n - bound) * (n - bound - 1) // 2
+            old = 0
+            while bound + old < n and standing[bound + old] < fixed:
+                old += 1
+            beyond -= old * (old - 1) // 2
         used = 0
         for i in range(min(n, bound)):
             before = k
             for j in range(i + 1, n):
                 code = uint64(standing[i]) << uint64(32) | uint64(standing[j])
-                if not _contains(known, code):
+                if standing[j] >= fixed and not _contains(known, code):
                     if k == codes.shape[0]:
                         codes = np.concatenate((codes, np.empty_like(codes)))
                     codes[k] = code
@@ -284,15 +292,17 @@ def neighbours(count: int, left: Kernel, right: Kernel) -> Kernel:
 
 @njit(cache=True, nogil=True)
 def survivors(
-    text_group: Kernel, url_group: Kernel, first: Kernel, left: Kernel, right: Kernel, similarity: Kernel,
-    borders: Kernel, edges: Kernel,
+    text_group: Kernel, url_group: Kernel, content_group: Kernel, first: Kernel, fixed: int, left: Kernel,
+    right: Kernel, similarity: Kernel, borders: Kernel, edges: Kernel,
 ) -> Kernel:  # fmt: skip
-    """Who stays: each document in turn, unless a document that stays already has its text, its address, or is similar.
+    """Who stays: each document in turn, unless one that stays already has its text, address, content, or is similar.
 
     Args:
         text_group: per rank, number of its group of equal texts.
         url_group: per rank, number of its group of equal addresses; -1 if it has none.
+        content_group: likewise for fetched contents.
         first: per text group, its first rank, which stands for it in the edges.
+        fixed: ranks below this stay, whatever they are like.
         left: one end of each edge between similar first documents.
         right: the other end.
         similarity: of each edge.
@@ -310,9 +320,19 @@ def survivors(
     edge = np.full(count, -1, np.int64)
     holder = np.full(first.shape[0], -1, np.int64)
     url_holder = np.full(count, -1, np.int64)
+    content_holder = np.full(count, -1, np.int64)
     for d in range(count):
         g = text_group[d]
         u = url_group[d]
+        c = content_group[d]
+        if d < fixed:
+            if holder[g] < 0:
+                holder[g] = d
+            if u >= 0 and url_holder[u] < 0:
+                url_holder[u] = d
+            if c >= 0 and content_holder[c] < 0:
+                content_holder[c] = d
+            continue
         if holder[g] >= 0:
             survivor[d] = holder[g]
             kind[d] = SAME_TEXT
@@ -320,6 +340,10 @@ def survivors(
         if u >= 0 and url_holder[u] >= 0:
             survivor[d] = url_holder[u]
             kind[d] = SAME_URL
+            continue
+        if c >= 0 and content_holder[c] >= 0:
+            survivor[d] = content_holder[c]
+            kind[d] = SAME_CONTENT
             continue
         best = -1
         node = first[g]
@@ -338,4 +362,6 @@ def survivors(
         holder[g] = d
         if u >= 0:
             url_holder[u] = d
+        if c >= 0:
+            content_holder[c] = d
     return survivor, kind, edge, holder

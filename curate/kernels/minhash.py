@@ -170,6 +170,23 @@ def signatures(hashes: Kernel, borders: Kernel, a: Kernel, b: Kernel) -> Kernel:
 
 
 @njit(cache=True, nogil=True)
+def signatures_32(hashes: Kernel, borders: Kernel, a: Kernel, b: Kernel) -> Kernel:
+    """As ``signatures``, but minima of the lower halves, uint32 (datatrove masks so too); 2^32 - 1 without shingles."""
+    count = borders.shape[0] - 1
+    width = a.shape[0]
+    out = np.full((count, width), np.uint32(0xFFFFFFFF), np.uint32)
+    for d in range(count):
+        for s in range(borders[d], borders[d + 1]):
+            h = hashes[s]
+            for j in range(width):
+                x = h * a[j] + b[j]
+                y = int64(x & PRIME) + int64(x >> uint64(61))
+                y = y - _SIGNED_PRIME if y >= _SIGNED_PRIME else y
+                out[d, j] = min(out[d, j], np.uint32(y & 0xFFFFFFFF))
+    return out
+
+
+@njit(cache=True, nogil=True)
 def band_keys(signature: Kernel, bands: int, rows: int) -> Kernel:
     """One 64-bit key per document and band: equal rows of a band give equal keys, bands never share one by design."""
     count = signature.shape[0]

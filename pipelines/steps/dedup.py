@@ -1,86 +1,66 @@
-"""Duplicates within a run: signatures per shard, then one task that joins, verifies and decides."""
+"""Duplicates within a run, out of core: keys are joined by range, components settled by partition, labels by shard.
+
+    dedup_sign        shard       signatures; keys, sorted, cut into ranges
+    dedup_join        key range   links: candidates, copies, large buckets
+    dedup_components  one task    components of linked documents; links by partition of components
+    dedup_gather      shard       linked documents with their texts, by partition of components
+    dedup_solve       partition   verified similarities, survivors, pairs
+    dedup_pairs       one task    dedup/pairs.parquet, dedup/audit.json
+    dedup             shard       labels
+
+Every file between them is sealed (``curate.dedup.sections``): a reader checks its bytes before it uses them.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from curate.dedup.config import as_plan
 from curate.documents import IDENTITY
-from curate.store.folder import Folder
-from curate.store.shards import Output, write_shard, write_table
-from pipelines.config import WHOLE_DOCUMENTS
-from pipelines.fates import ROW
-from pipelines.shard_reader import ShardReader
-from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
+from curate.errors import VerificationError
+from curate.store.shards import write_shard
+from pipelines.steps.base import Result, Run, Step, Work
+from pipelines.steps.dedup_components import DedupComponents
+from pipelines.steps.dedup_files import partition_names, receipt_of, sealed_file
+from pipelines.steps.dedup_gather import DedupGather
+from pipelines.steps.dedup_join import DedupJoin
+from pipelines.steps.dedup_pairs import AUDIT_NAME, PAIRS_NAME, DedupPairs
+from pipelines.steps.dedup_sign import DedupSign, plan_of, signature_name
+from pipelines.steps.dedup_solve import SHARDS_PER_SECTION, DedupSolve, fates_name
 
-PAIRS_NAME = "dedup/pairs.parquet"
-AUDIT_NAME = "dedup/audit.json"
+__all__ = ["AUDIT_NAME", "PAIRS_NAME", "DedupLabels", "added_steps"]
 
 
 def added_steps(run: Run, labelled: tuple[Step, ...]) -> list[Step]:
     """The steps that find whole duplicates."""
     before = tuple(step.name for step in labelled)
-    return [DedupSign(run, before), DedupResolve(run, before)]
+    kinds = (DedupSign, DedupJoin, DedupComponents, DedupGather, DedupSolve, DedupPairs, DedupLabels)
+    return [kind(run, before) for kind in kinds]
 
 
-class DedupSign(Step):
-    """Computes the duplicate signatures of a shard's live documents."""
+class DedupLabels(Step):
+    """Says for each document of a shard who stays.
 
-    name = "dedup_sign"
-
-    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
-        super().__init__(run)
-        self.after = before
-        self.plan = as_plan(run.config.duplicates(*WHOLE_DOCUMENTS))  # type: ignore[arg-type]
-
-    def material(self) -> dict[str, Any]:
-        wanted = [d for d in self.run.config.dedup if d.name in WHOLE_DOCUMENTS]
-        return {"dedup": [{d.name: d.options.model_dump(mode="json")} for d in wanted]}
-
-    def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup import sign_shard
-
-        table = sign_shard(self._batches(partition, work), self.plan)
-        name = f"steps/{self.name}/{partition}.parquet"
-        return Result([write_table(self.run.folder, name, table)], {"documents": table.num_rows})
-
-    def _batches(self, partition: str, work: Work) -> Iterator[pa.RecordBatch]:
-        dropped_by = tuple(s for s in self.after if s == "labels")
-        reader = ShardReader(self.run.folder, partition, labels=self.after, dropped_by=dropped_by)
-        wanted = [p.column for p in self.plan.prefer]
-        done = 0
-        for batch in reader.batches(labels=wanted):
-            done += batch.num_rows
-            work.marks.set(documents=done)
-            yield batch.rename_columns(["row" if n == ROW else n for n in batch.schema.names])
-
-
-class DedupResolve(Step):
-    """Joins all signatures, verifies candidates on their texts, and says for each document who stays.
-
-    Outputs: labels/dedup/<shard>.parquet (null for documents that were dropped before), dedup/pairs.parquet,
-    dedup/audit.json.
+    Outputs: labels/dedup/<shard>.parquet, in the rows of the documents; null for those that were dropped before. A
+    document without links stays. Memory: 400 bytes per document of the shard, 150 per linked document of 64 shards.
     """
 
     name = "dedup"
+    version = 2
     aligned = False
 
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run)
-        self.after = ("dedup_sign", *before)
-        self._sign = DedupSign(run, before)
-
-    def partitions(self) -> list[str]:
-        return [WHOLE]
+        self.plan = plan_of(run)
+        # pairs and audit are read by what comes after the labels, so they stand before them
+        self.after = ("dedup_sign", "dedup_solve", "dedup_pairs")
+        del before
 
     def material(self) -> dict[str, Any]:
-        return self._sign.material()
+        return {}
 
     def columns(self) -> pa.Schema:
         from curate.dedup.resolution import LABELS
@@ -88,50 +68,72 @@ class DedupResolve(Step):
         return pa.schema([f.with_nullable(True) for f in LABELS if f.name != "id"])
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup import resolve
-
-        folder, shards = self.run.folder, self.run.shards
-        signed = [(s, folder.table(f"steps/dedup_sign/{s}.parquet")) for s in shards]
-        found = resolve(signed, _ShardTexts(folder), self._sign.plan)
-        outputs: list[Output] = []
-        for shard, signatures in signed:
-            outputs.append(self._write_labels(shard, signatures, found.labels[shard]))
-        outputs.append(write_table(folder, PAIRS_NAME, found.pairs))
-        audit = json.dumps(found.report.as_dict(), indent=1, sort_keys=True).encode("ascii")
-        folder.write(AUDIT_NAME, audit)
-        outputs.append(plain_output(AUDIT_NAME, audit))
-        return Result(outputs, {"documents": sum(t.num_rows for _, t in signed), "removed": found.pairs.num_rows})
-
-    def _write_labels(self, shard: str, signatures: pa.Table, labels: pa.Table) -> Output:
-        """Labels in the rows of the document shard; documents dropped before have none."""
-        ids = self.run.folder.table(f"documents/{shard}.parquet", ["id"])["id"].combine_chunks()
-        place = np.full(len(ids), -1, np.int64)
-        place[signatures["row"].to_numpy()] = np.arange(signatures.num_rows)
+        folder = self.run.folder
+        with sealed_file(folder, "dedup_sign", partition, signature_name(partition)) as signed:
+            signatures = signed.section(columns=["id", "row"])
+        rows = int(receipt_of(folder, "dedup_sign", partition).counts["rows"])
+        fates = self._fates(partition)
+        labels = _labels(signatures, fates, self.columns())
+        place = np.full(rows, -1, np.int64)
+        place[signatures.column("row").to_numpy()] = np.arange(signatures.num_rows)
         index = pa.array(place, mask=place < 0)
+        ids = self._ids(partition, rows)
+        arrays = [ids, *(_one(labels.column(f.name)).take(index) for f in self.columns())]
         schema = pa.schema([IDENTITY.field("id"), *self.columns()])
-        columns = [labels[f.name].combine_chunks().take(index) for f in self.columns()]
-        table = pa.Table.from_arrays([_one(ids), *map(_one, columns)], schema=schema)
-        return write_shard(self.run.folder, f"labels/{self.name}/{shard}.parquet", schema, table.to_batches())
+        table = pa.Table.from_arrays(arrays, schema=schema)
+        written = write_shard(folder, f"labels/{self.name}/{partition}.parquet", schema, table.to_batches())
+        work.marks.set(documents=rows)
+        removed = int(pc.sum(pc.invert(labels.column("dedup_is_survivor"))).as_py() or 0)
+        return Result([written], {"documents": signatures.num_rows, "removed": removed})
+
+    def _ids(self, shard: str, rows: int) -> pa.Array:
+        """Ids of all documents of the shard, dropped ones included."""
+        ids = self.run.folder.table(f"documents/{shard}.parquet", ["id"]).column("id")
+        if len(ids) != rows:
+            name = f"{self.run.folder.url}/documents/{shard}.parquet"
+            raise VerificationError(f"{name} has {len(ids)} rows, {rows} were signed: run the same command again")
+        return _one(ids)
+
+    def _fates(self, shard: str) -> pa.Table:
+        """What was decided of the linked documents of the shard."""
+        number = self.run.shards.index(shard)
+        parts = []
+        for name in partition_names(self.run, self.plan):
+            with sealed_file(self.run.folder, "dedup_solve", name, fates_name(name)) as reader:
+                for group in reader.groups([number // SHARDS_PER_SECTION]):
+                    table = reader.group(group)
+                    parts.append(table.filter(pc.equal(table.column("shard"), number)))
+                schema = reader.schema
+        return pa.concat_tables(parts) if parts else schema.remove_metadata().empty_table()
 
 
-class _ShardTexts:
-    """Texts of document shards, wherever the run's folder is."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
-
-    def texts(self, shard: Any, rows: npt.NDArray[np.int32]) -> pa.Array:
-        """The texts of these rows, which ascend; reads only the row groups that hold them."""
-        parts: list[pa.Array] = []
-        with self._folder.parquet(f"documents/{shard}.parquet") as file:
-            ends = np.cumsum([file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
-            groups = np.searchsorted(ends, rows, side="right")
-            for group in np.unique(groups).tolist():
-                start = int(ends[group]) - file.metadata.row_group(group).num_rows
-                column = file.read_row_group(group, columns=["text"], use_threads=False)["text"]
-                parts.append(_one(column.take(pa.array(rows[groups == group] - start))))
-        return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+def _labels(signatures: pa.Table, fates: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The label columns of all signed documents: those of ``fates`` where it has the row."""
+    rows = signatures.column("row").to_numpy()
+    order = np.argsort(fates.column("row").to_numpy(), kind="stable")
+    fates = fates.take(pa.array(order))
+    decided = fates.column("row").to_numpy()
+    at = np.searchsorted(decided, rows)
+    linked = np.zeros(len(rows), np.bool_)
+    inside = at < len(decided)
+    linked[inside] = decided[at[inside]] == rows[inside]
+    index = pa.array(at, mask=~linked)
+    n = len(rows)
+    alone = {
+        "dedup_cluster": _one(signatures.column("id")),
+        "dedup_size": pa.array(np.ones(n, np.int64)),
+        "dedup_is_survivor": pa.array(np.ones(n, np.bool_)),
+    }
+    arrays = []
+    for field in schema:
+        column = _one(fates.column(field.name)).take(index)
+        if field.name in alone:
+            column = pc.if_else(pa.array(linked), column, alone[field.name])
+        arrays.append(column)
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _one(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if isinstance(array, pa.Array):
+        return array
+    return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)

@@ -1,0 +1,131 @@
+"""Per shard: its linked documents with the texts that must be compared, by the partition that settles them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.dedup.sections import REMEDY, SectionWriter, section_writer
+from curate.documents import column
+from curate.errors import VerificationError
+from pipelines.steps.base import Result, Run, Step, Work
+from pipelines.steps.dedup_components import members_of, section_of
+from pipelines.steps.dedup_files import sealed_file, sealed_result
+from pipelines.steps.dedup_sign import plan_of, signature_name
+
+#: gathered texts held before they are written
+_BUFFER_BYTES = 64 << 20
+
+COMPARED = column("compared", pa.bool_(), "whether the text was gathered", nullable=False)
+GATHERED_TEXT = column("text", pa.string(), "text of the document; null where it is not compared")
+
+
+def gathered_name(shard: str) -> str:
+    """Where the linked documents of a shard lie."""
+    return f"steps/{DedupGather.name}/{shard}.parquet"
+
+
+class DedupGather(Step):
+    """Collects a shard's linked documents, so that settling reads no document by itself.
+
+    Outputs: steps/dedup_gather/<shard>.parquet: columns of the signature table, ``compared``, ``text``; a section per
+    partition of components, rows ascending. Each id and length is compared with what was signed. Memory: the signature
+    table (250 bytes per document), a row group of documents (64 MB), 64 MB of gathered texts.
+    """
+
+    name = "dedup_gather"
+    aligned = False
+
+    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+        super().__init__(run)
+        self.plan = plan_of(run)
+        self.after = ("dedup_sign", "dedup_components")
+        del before
+
+    def material(self) -> dict[str, Any]:
+        return {"texts": self.plan.minhash is not None}
+
+    def execute(self, partition: str, work: Work) -> Result:
+        folder = self.run.folder
+        with members_of(self.run, partition) as listed:
+            members = listed.section([section_of(self.run, partition)])
+        with sealed_file(folder, "dedup_sign", partition, signature_name(partition)) as signed:
+            table = signed.section()
+        rows = members.column("row").to_numpy()
+        place = np.searchsorted(table.column("row").to_numpy(), rows)
+        table = table.take(pa.array(place)).append_column(COMPARED, members.column("compared"))
+        where = members.column("partition").to_numpy()
+        schema = pa.schema([*table.schema, GATHERED_TEXT])
+        with section_writer(folder, gathered_name(partition), schema) as writer:
+            buffer = _Buffer(writer)
+            done = 0
+            for part, texts in self._texts(partition, table, rows):
+                buffer.add(part.append_column(GATHERED_TEXT, texts), where[done : done + part.num_rows])
+                done += part.num_rows
+                work.marks.set(documents=done)
+            buffer.flush()
+            written = writer.close()
+        return sealed_result([written], {"documents": len(rows)})
+
+    def _texts(
+        self, shard: str, table: pa.Table, rows: npt.NDArray[np.int32]
+    ) -> Iterator[tuple[pa.Table, pa.ChunkedArray]]:
+        """The rows of ``table`` piece by piece, with their texts."""
+        if self.plan.minhash is None:
+            yield table, pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+            return
+        name = f"documents/{shard}.parquet"
+        try:
+            with self.run.folder.parquet(name) as file:
+                start = 0
+                for group in range(file.num_row_groups):
+                    stop = start + file.metadata.row_group(group).num_rows
+                    low, high = np.searchsorted(rows, [start, stop])
+                    if high > low:
+                        found = file.read_row_group(group, columns=["id", "text"], use_threads=False)
+                        part = table.slice(int(low), int(high - low))
+                        yield part, _matched(found.take(pa.array(rows[low:high] - start)), part, name)
+                    start = stop
+        except (OSError, pa.ArrowException) as error:
+            place = f"{self.run.folder.url}/{name}"
+            raise VerificationError(f"{place} cannot be read ({type(error).__name__}): damaged; {REMEDY}") from error
+        if len(rows) and rows[-1] >= start:
+            raise VerificationError(f"{self.run.folder.url}/{name} has {start} rows, more were signed; {REMEDY}")
+
+
+def _matched(found: pa.Table, part: pa.Table, name: str) -> pa.ChunkedArray:
+    """The texts, null where they are not compared; VerificationError if these are other documents than were signed."""
+    lengths = pc.cast(pc.binary_length(found.column("text")), pa.int64())
+    same = pc.and_(pc.equal(found.column("id"), part.column("id")), pc.equal(lengths, part.column("n_bytes")))
+    if not pc.all(same, min_count=0).as_py():
+        raise VerificationError(f"{name} does not hold the documents that were signed: exchanged or damaged; {REMEDY}")
+    return pc.if_else(part.column("compared"), found.column("text"), pa.scalar(None, pa.string()))
+
+
+class _Buffer:
+    """Rows on their way to their sections, written together when there are many."""
+
+    def __init__(self, writer: SectionWriter) -> None:
+        self._writer = writer
+        self._waiting: dict[int, list[pa.Table]] = {}
+        self._bytes = 0
+
+    def add(self, table: pa.Table, where: npt.NDArray[np.int16]) -> None:
+        order = np.argsort(where, kind="stable")
+        edges = np.flatnonzero(np.diff(where[order], prepend=-1))
+        for start, stop in zip(edges.tolist(), [*edges[1:].tolist(), len(order)], strict=True):
+            part = table.take(pa.array(order[start:stop])) if len(edges) > 1 else table
+            self._waiting.setdefault(int(where[order[start]]), []).append(part)
+        self._bytes += table.nbytes
+        if self._bytes >= _BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        for section in sorted(self._waiting):
+            self._writer.write(section, pa.concat_tables(self._waiting[section]).combine_chunks())
+        self._waiting, self._bytes = {}, 0

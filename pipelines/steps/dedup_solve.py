@@ -1,0 +1,107 @@
+"""Per partition of components: verified similarities, and who stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.dedup.sections import Sealed, SectionReader, section_writer
+from curate.documents import column
+from pipelines.steps.base import Result, Run, Step, Work
+from pipelines.steps.dedup_components import links_into
+from pipelines.steps.dedup_files import document_numbers, partition_names, sealed_file, sealed_result
+from pipelines.steps.dedup_gather import gathered_name
+from pipelines.steps.dedup_sign import plan_of
+
+#: shards whose fates share a section
+SHARDS_PER_SECTION = 64
+#: pairs held while all partitions are merged, over all of them
+PAIRS_HELD = 1 << 20
+_PLACE = [
+    column("shard", pa.int32(), "number of the shard", nullable=False),
+    column("row", pa.int32(), "row of the document in it", nullable=False),
+]
+
+
+def fates_name(partition: str) -> str:
+    """Where the fates of a partition lie."""
+    return f"steps/{DedupSolve.name}/fates-{partition}.parquet"
+
+
+def pairs_name(partition: str) -> str:
+    """Where its pairs lie."""
+    return f"steps/{DedupSolve.name}/pairs-{partition}.parquet"
+
+
+class DedupSolve(Step):
+    """Compares the candidates of one partition of components by their texts, and decides who stays.
+
+    Outputs: steps/dedup_solve/fates-<partition>.parquet (``LABELS`` with shard and row; a section per 64 shards),
+    steps/dedup_solve/pairs-<partition>.parquet (``PAIRS``, by removed id). Memory: 300 bytes per document and 100 per
+    candidate pair of the partition, 512 MB of shingle sets, one row group of gathered texts.
+    """
+
+    name = "dedup_solve"
+    aligned = False
+
+    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+        super().__init__(run)
+        self.plan = plan_of(run)
+        self.after = ("dedup_components", "dedup_gather")
+        del before
+
+    def partitions(self) -> list[str]:
+        return partition_names(self.run, self.plan)
+
+    def material(self) -> dict[str, Any]:
+        options = [part.model_dump(mode="json") for part in (self.plan.exact, self.plan.minhash) if part is not None]
+        return {"dedup": [{k: v for k, v in one.items() if k != "partitions"} for one in options]}
+
+    def partition_material(self, partition: str) -> dict[str, Any]:
+        return {"partition": partition, "of": len(self.partitions())}
+
+    def execute(self, partition: str, work: Work) -> Result:
+        from curate.dedup.links import merge_parts
+        from curate.dedup.settle import SectionTexts, settle
+
+        number, run = int(partition), self.run
+        first = document_numbers(run)
+        tables = []
+        for place, shard in enumerate(run.shards):
+            with self._gathered(shard) as reader:
+                columns = [n for n in reader.schema.names if n != "text"]
+                tables.append((shard, int(first[place]), reader.section([number], columns)))
+        links = merge_parts(links_into(run, self.partitions(), number))
+        work.marks.set(documents=sum(t.num_rows for _, _, t in tables))
+        found = settle(tables, links, self.plan, SectionTexts(self._gathered, number))
+        fates = self._write_fates(partition, tables, found.labels)
+        pairs = self._write_pairs(partition, found.pairs)
+        return sealed_result([fates, pairs], {"report": found.report.as_dict()})
+
+    def _gathered(self, shard: Any) -> SectionReader:
+        return sealed_file(self.run.folder, "dedup_gather", shard, gathered_name(shard))
+
+    def _write_fates(self, partition: str, tables: list[Any], labels: dict[Any, pa.Table]) -> Sealed:
+        from curate.dedup.resolution import LABELS
+
+        schema = pa.schema([*_PLACE, *LABELS])
+        with section_writer(self.run.folder, fates_name(partition), schema) as writer:
+            for start in range(0, len(tables), SHARDS_PER_SECTION):
+                parts = []
+                for place, (shard, _, table) in enumerate(tables[start : start + SHARDS_PER_SECTION], start):
+                    where = [pa.array(np.full(table.num_rows, place, np.int32)), table.column("row")]
+                    arrays = [*where, *labels[shard].columns]
+                    parts.append(pa.Table.from_arrays(arrays, schema=schema))
+                writer.write(start // SHARDS_PER_SECTION, pa.concat_tables(parts).combine_chunks())
+            return writer.close()
+
+    def _write_pairs(self, partition: str, pairs: pa.Table) -> Sealed:
+        pairs = pairs.take(pc.sort_indices(pairs, [("removed", "ascending")]))
+        each = max(256, PAIRS_HELD // len(self.partitions()))
+        with section_writer(self.run.folder, pairs_name(partition), pairs.schema) as writer:
+            for start in range(0, pairs.num_rows, each):
+                writer.write(0, pairs.slice(start, each).combine_chunks())
+            return writer.close()
