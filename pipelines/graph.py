@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 #: what adds the steps of which entries of `dedup`, in the order in which they run: a module with
 #: ``added_steps(run, labelled)``, the new steps in order; those that write label columns are joined from then on
-_DUPLICATES = (("pipelines.steps.dedup", ("exact", "minhash")),)
+_DUPLICATES = (
+    ("pipelines.steps.dedup", ("exact", "minhash")),
+    ("pipelines.steps.substring", ("substring",)),
+)
 
 
 def steps_of(run: Run) -> list[Step]:

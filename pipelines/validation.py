@@ -15,7 +15,11 @@ from pipelines.yaml_reader import Document, Mark, Path_, dotted
 Model = TypeVar("Model", bound=BaseModel)
 
 #: how dedup names its models: name → "module:Class"
-DEDUP = {"exact": "curate.dedup.config:ExactConfig", "minhash": "curate.dedup.config:MinhashConfig"}
+DEDUP = {
+    "exact": "curate.dedup.config:ExactConfig",
+    "minhash": "curate.dedup.config:MinhashConfig",
+    "substring": "curate.dedup.substring_config:SubstringConfig",
+}
 
 
 @dataclass

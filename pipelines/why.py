@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 
 from curate.errors import ConfigError
 from pipelines.books import DECIDING
+from pipelines.graph import steps_of
 from pipelines.steps.base import Run
+from pipelines.steps.cut import cut_of
 from pipelines.verify import open_run
 
 _MATCHES = 20
@@ -93,6 +95,7 @@ def _tell(run: Run, id_: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
             history.append({"end": entry["_kind"]} | {k: entry[k] for k in wanted if entry.get(k) is not None})
     labels = next((e for e in entries if e["_kind"] == "corpus"), None)
     said = {k: v for k, v in labels.items() if k not in _IDENTITY} if labels else _labels(run, entries)
+    cut = cut_of(steps_of(run), said)
     return {
         "id": id_,
         "url": first.get("url"),
@@ -103,6 +106,7 @@ def _tell(run: Run, id_: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
         "shard": first["_shard"],
         "end": _end(entries),
         "history": history,
+        **({"cut": cut} if cut is not None else {}),
         "labels": said,
     }
 
@@ -116,7 +120,7 @@ def _labels(run: Run, entries: list[dict[str, Any]]) -> dict[str, Any]:
     if row is None:
         return {}
     said: dict[str, Any] = {}
-    for step in ("documents", "labels", "dedup", "rate"):
+    for step in ("documents", "labels", "dedup", "substring", "rate"):
         name = f"labels/{step}/{entries[0]['_shard']}.parquet"
         if run.folder.exists(name):
             said |= run.folder.table(name).slice(row, 1).to_pylist()[0]

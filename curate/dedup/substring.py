@@ -17,9 +17,8 @@ probability of about (n / 2^61)^2, 10^-33 for n = 50, so among 10^12 different s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,137 +26,28 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.dedup.substring_config import SubstringConfig
-from curate.dedup.substring_exchange import (
-    Flags,
-    GroupFile,
-    GroupWriter,
-    Mask,
-    by_part,
-    group_file,
-    parts_of,
-    read_answers,
-    write_answers,
-)
-from curate.documents import column
-from curate.errors import VerificationError
-from curate.kernels.strings import Bytes, Offsets, string_buffers
-from curate.kernels.substring import Units, active_windows, code_units, read_only, seed_table, seeds, word_units
-from curate.kernels.substring_groups import equal_pairs, occurrences, smallest, sums
+from curate.dedup.substring_exchange import GroupFile, GroupWriter, Mask, by_part, group_file, parts_of, read_answers
+from curate.dedup.substring_joins import Frequent, join_seeds, join_windows, most_frequent
+from curate.dedup.substring_labels import SPAN, SPANS
+from curate.dedup.substring_texts import NAMES, PLACES, SEEDS, WINDOWS, Slice, range_name, slices, units_of
+from curate.kernels.strings import Bytes, Offsets
+from curate.kernels.substring import active_windows, read_only, seed_table, seeds
+from curate.kernels.substring_groups import equal_pairs, occurrences
 from curate.kernels.substring_spans import covered, unit_spans
 from curate.store.folder import Folder
 from curate.store.shards import Output
+
+__all__ = [
+    "Frequent", "Slice", "SpanFinder", "find_windows", "join_seeds", "join_windows", "most_frequent", "range_name",
+    "sign_shard", "slices",
+]  # fmt: skip
 
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-#: Texts worked on at a time; a longer document stands alone. Costs up to 40 bytes per byte (units are bytes).
-SLICE_BYTES = 4 << 20
-#: Seeds or stretches of a block, and rows that a join holds at a time: about 60 bytes each with all copies.
+#: Seeds or stretches of a block: about 60 bytes each with all copies.
 BLOCK_ROWS = 4 << 20
-TOP = 20
-
-SPAN = pa.struct([pa.field("start", pa.int32(), nullable=False), pa.field("end", pa.int32(), nullable=False)])
-SPANS = pa.list_(SPAN)
-SPANS_COLUMN, FIRST_COLUMN, RATIO_COLUMN = "substring_spans", "substring_first_spans", "substring_repeated_ratio"
-_NULL = "null: dropped before, or a duplicate"
-
-LABELS = pa.schema(
-    [
-        column(SPANS_COLUMN, SPANS, f"byte ranges of the text that occur elsewhere too and are not kept here, in the text before anything is cut; {_NULL}", unit="bytes"),
-        column(FIRST_COLUMN, SPANS, f"byte ranges whose first occurrence this is, never cut; empty with keep: none; {_NULL}", unit="bytes"),
-        column(RATIO_COLUMN, pa.float32(), f"share of the text's bytes in either kind of range; {_NULL}", range_="0–1"),
-    ]
-)  # fmt: skip
-
-_SEEDS = pa.schema([pa.field("seed", pa.uint64(), False), pa.field("count", pa.int64(), False)])
-_WINDOWS = pa.schema(
-    [
-        pa.field("a", pa.uint64(), False),
-        pa.field("b", pa.uint64(), False),
-        pa.field("count", pa.int64(), False),
-        pa.field("id_high", pa.uint64(), False),
-        pa.field("id_low", pa.uint64(), False),
-    ]
-)
-_PLACES = pa.schema(
-    [
-        pa.field("row", pa.int32(), False),
-        pa.field("place", pa.int32(), False),
-        pa.field("window", pa.int32(), False),
-        pa.field("is_first", pa.bool_(), False),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Names:
-    """Where the passes keep their files in the run's folder; ``{}`` is a shard or the number of a key range."""
-
-    seeds: str = "steps/substring_seeds/{}.parquet"
-    active: str = "steps/substring_active/{}.parquet"
-    windows: str = "steps/substring_windows/{}.parquet"
-    places: str = "steps/substring_windows/{}.places.parquet"
-    repeats: str = "steps/substring_repeats/{}.parquet"
-
-
-NAMES = Names()
-
-
-def range_name(partition: int) -> str:
-    """Name of a key range."""
-    return f"range-{partition:04d}"
-
-
-def units_of(data: Bytes, offsets: Offsets, config: SubstringConfig) -> Units:
-    """The units of each text as the config counts them."""
-    if config.unit == "words":
-        return word_units(data, offsets)
-    return code_units(data, offsets, by_byte=config.unit == "bytes")
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Some documents of a shard: their rows, their ids as two halves of 128 bits, their texts."""
-
-    rows: I32
-    id_high: U64
-    id_low: U64
-    data: Bytes
-    offsets: Offsets
-
-
-def slices(batches: Iterable[pa.RecordBatch], row: str = "row") -> Iterator[Slice]:
-    """The documents of batches with ``id``, ``text`` and ``row``, at most ``SLICE_BYTES`` of text at a time."""
-    for batch in batches:
-        texts = batch.column(batch.schema.get_field_index("text"))
-        rows = batch.column(batch.schema.get_field_index(row)).to_numpy()
-        high, low = _id_halves(batch.column(batch.schema.get_field_index("id")))
-        data, offsets = string_buffers(texts)
-        start = 0
-        while start < len(batch):
-            stop = int(np.searchsorted(offsets, offsets[start] + SLICE_BYTES, side="right")) - 1
-            stop = min(max(stop, start + 1), len(batch))
-            part = slice(start, stop)
-            yield Slice(rows[part].astype(np.int32), high[part], low[part], data, offsets[start : stop + 1])
-            start = stop
-
-
-def _id_halves(ids: pa.Array) -> tuple[U64, U64]:
-    """Ids of 32 hex digits as two numbers, so that their order is that of the ids."""
-    data, offsets = string_buffers(ids)
-    if (np.diff(offsets) != 32).any():
-        raise VerificationError("substring: an id is not 32 hex digits; ids come from curate.documents.document_id")
-    raw = bytes.fromhex(data[offsets[0] : offsets[-1]].tobytes().decode("ascii"))
-    halves = np.frombuffer(raw, ">u8").astype(np.uint64).reshape(-1, 2)
-    return halves[:, 0].copy(), halves[:, 1].copy()
-
-
-def _id_text(high: int, low: int) -> str:
-    return f"{high:016x}{low:016x}"
-
-
-# ---------------------------------------------------------------- 1: seeds of a shard
 
 
 def sign_shard(
@@ -170,7 +60,7 @@ def sign_shard(
 
     Memory: a slice (``SLICE_BYTES``) and a block (``BLOCK_ROWS`` seeds, about 400 MB of English text).
     """
-    writer = GroupWriter(folder, NAMES.seeds.format(shard), _SEEDS, delta=["count"])
+    writer = GroupWriter(folder, NAMES.seeds.format(shard), SEEDS, delta=["count"])
     last_rows: list[int] = []
     waiting: list[tuple[U64, I32]] = []
     held, row = 0, -1
@@ -193,7 +83,9 @@ def sign_shard(
         raise
 
 
-def _write_seeds(writer: GroupWriter, waiting: list[tuple[U64, I32]], block: int, within: bool, partitions: int) -> None:
+def _write_seeds(
+    writer: GroupWriter, waiting: list[tuple[U64, I32]], block: int, within: bool, partitions: int
+) -> None:
     hashes = np.concatenate([h for h, _ in waiting])
     rows = np.concatenate([r for _, r in waiting])
     if not within:  # a document counts once
@@ -209,85 +101,6 @@ def _write_seeds(writer: GroupWriter, waiting: list[tuple[U64, I32]], block: int
         writer.write([distinct[part], counts[part]], block, k)
 
 
-# ---------------------------------------------------------------- 2: seeds that occur often enough
-
-
-def join_seeds(folder: Folder, shards: Sequence[str], config: SubstringConfig, partition: int, partitions: int) -> Output:
-    """Write which seeds of a key range occur in enough documents (``within``: places).
-
-    Memory: ``BLOCK_ROWS`` seeds at a time (larger ranges are read several times), and a bit per seed of the range.
-
-    Raises:
-        FileNotFoundError: a shard was not signed.
-    """
-    name = NAMES.seeds
-    answers: list[tuple[str, int, Flags, Flags]] = []
-    for rows, low, high in _pieces(folder, name, shards, partition, partitions, "seed"):
-        found = _gather(folder, name, shards, partition, partitions, ["seed", "count"], "seed", low, high)
-        keys, counts = found["seed"], found["count"]
-        group, heads = equal_pairs(keys, keys)
-        active = sums(group, counts, len(heads))[group] >= config.min_occurrences
-        _spread(answers, rows, found["source"], found["at"], active, np.zeros(len(active), np.bool_))
-    return write_answers(folder, NAMES.active.format(range_name(partition)), answers, partition)
-
-
-Rows = list[tuple[str, int, int]]
-
-
-def _pieces(
-    folder: Folder, name: str, shards: Sequence[str], partition: int, partitions: int, key: str
-) -> Iterator[tuple[Rows, int, int]]:
-    """The key range in pieces of about ``BLOCK_ROWS`` rows: (shard, block, rows) of all, first and last key."""
-    rows: Rows = []
-    for shard in shards:
-        with group_file(folder, name.format(shard), partitions) as file:
-            rows += [(shard, block, n) for block in range(file.blocks) if (n := file.rows(block, partition))]
-    pieces = max(1, -(-sum(n for _, _, n in rows) // BLOCK_ROWS))
-    for piece in range(pieces):
-        at, of = partition * pieces + piece, partitions * pieces
-        yield rows, -(-(at << 64) // of), -(-((at + 1) << 64) // of) - 1
-
-
-def _gather(
-    folder: Folder, name: str, shards: Sequence[str], partition: int, partitions: int, columns: list[str], key: str,
-    low: int, high: int,
-) -> dict[str, Any]:  # fmt: skip
-    """The columns of all rows with keys between ``low`` and ``high``; ``source`` numbers (shard, block), ``at`` its row."""
-    parts: dict[str, list[Any]] = {c: [] for c in [*columns, "source", "at"]}
-    source = 0
-    for shard in shards:
-        with group_file(folder, name.format(shard), partitions) as file:
-            for block in range(file.blocks):
-                if not file.rows(block, partition):
-                    continue
-                table = file.read(block, partition, columns)
-                keys = table[key].to_numpy()
-                at = np.flatnonzero((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
-                for c in columns:
-                    parts[c].append(table[c].to_numpy()[at])
-                parts["source"].append(np.full(len(at), source, np.int32))
-                parts["at"].append(at.astype(np.int32))
-                source += 1
-    empty = {"source": np.int32, "at": np.int32, "count": np.int64}
-    return {c: np.concatenate([np.zeros(0, empty.get(c, np.uint64)), *p]) for c, p in parts.items()}
-
-
-def _spread(
-    answers: list[tuple[str, int, Flags, Flags]], rows: Rows, source: I32, at: I32, flags: Flags, first: Flags
-) -> None:
-    """Put the flags of a piece at their places in the masks of all (shard, block)."""
-    if not answers:
-        answers.extend((shard, block, np.zeros(n, np.bool_), np.zeros(n, np.bool_)) for shard, block, n in rows)
-    borders = np.searchsorted(source, np.arange(len(rows) + 1))
-    for s, (_, _, mask, mask_first) in enumerate(answers):
-        part = slice(int(borders[s]), int(borders[s + 1]))
-        mask[at[part]] = flags[part]
-        mask_first[at[part]] = first[part]
-
-
-# ---------------------------------------------------------------- 3: stretches around those seeds
-
-
 def find_windows(
     folder: Folder, shard: str, batches: Iterable[pa.RecordBatch], config: SubstringConfig, partitions: int
 ) -> list[Output]:
@@ -299,9 +112,9 @@ def find_windows(
     Memory: a slice, a block of seeds, and a block of stretches (``BLOCK_ROWS``, about 250 MB).
     """
     windows = GroupWriter(
-        folder, NAMES.windows.format(shard), _WINDOWS, delta=["count"], dictionary=["id_high", "id_low"]
+        folder, NAMES.windows.format(shard), WINDOWS, delta=["count"], dictionary=["id_high", "id_low"]
     )
-    places = GroupWriter(folder, NAMES.places.format(shard), _PLACES, delta=["row", "place", "window"])
+    places = GroupWriter(folder, NAMES.places.format(shard), PLACES, delta=["row", "place", "window"])
     try:
         last_rows: list[int] = []
         waiting: list[tuple[Slice, Any]] = []
@@ -361,7 +174,12 @@ def _answers(folder: Folder, name: str, shard: str, file: GroupFile, partitions:
 
 
 def _write_windows(
-    windows: GroupWriter, places: GroupWriter, waiting: list[tuple[Slice, Any]], block: int, within: bool, partitions: int
+    windows: GroupWriter,
+    places: GroupWriter,
+    waiting: list[tuple[Slice, Any]],
+    block: int,
+    within: bool,
+    partitions: int,
 ) -> None:
     starts = np.cumsum([0, *(len(part.rows) for part, _ in waiting)])
     a, b, place = (np.concatenate([found[i] for _, found in waiting]) for i in (0, 1, 3))
@@ -379,73 +197,6 @@ def _write_windows(
         head, own = heads[some], owner[some]
         windows.write([a[head], b[head], counts[some], high[own], low[own]], block, k)
     places.write([rows[document], place, number[group], is_first], block)
-
-
-# ---------------------------------------------------------------- 4: stretches that repeat
-
-
-@dataclass(frozen=True)
-class Frequent:
-    """A stretch that occurs often: its hashes, in how many documents (``within``: places), and where it is first."""
-
-    count: int
-    hash: str
-    document: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        return {"count": self.count, "hash": self.hash, "first_document": self.document}
-
-
-def join_windows(
-    folder: Folder, shards: Sequence[str], config: SubstringConfig, partition: int, partitions: int
-) -> tuple[Output, list[Frequent], int]:
-    """Write which stretches of a key range repeat, and which shard has the document with the smallest id.
-
-    Returns:
-        the file, the ``TOP`` most frequent stretches (ties by hash), and how many different stretches repeat.
-
-    Memory: as ``join_seeds``.
-    """
-    name, columns = NAMES.windows, _WINDOWS.names
-    answers: list[tuple[str, int, Flags, Flags]] = []
-    top: list[Frequent] = []
-    different = 0
-    for rows, low, high in _pieces(folder, name, shards, partition, partitions, "a"):
-        found = _gather(folder, name, shards, partition, partitions, columns, "a", low, high)
-        group, heads = equal_pairs(found["a"], found["b"])
-        totals = sums(group, found["count"], len(heads))
-        best = smallest(group, found["id_high"], found["id_low"], len(heads))
-        is_first = np.zeros(len(group), np.bool_)
-        is_first[best] = True
-        repeats = totals >= config.min_occurrences
-        different += int(repeats.sum())
-        top = _top(top, found, heads, totals, best, repeats)
-        _spread(answers, rows, found["source"], found["at"], repeats[group], is_first)
-    output = write_answers(folder, NAMES.repeats.format(range_name(partition)), answers, partition)
-    return output, top, different
-
-
-def _top(top: list[Frequent], found: dict[str, Any], heads: I64, totals: I64, best: I64, repeats: Flags) -> list[Frequent]:
-    chosen = np.flatnonzero(repeats)
-    if len(chosen) > TOP:
-        least = np.partition(totals[chosen], len(chosen) - TOP)[len(chosen) - TOP]
-        chosen = chosen[totals[chosen] >= least]
-        keys = found["b"][heads[chosen]], found["a"][heads[chosen]], -totals[chosen]
-        chosen = chosen[np.lexsort(keys)][:TOP]
-    for g in chosen.tolist():
-        name = _id_text(int(found["a"][heads[g]]), int(found["b"][heads[g]]))
-        owner = _id_text(int(found["id_high"][best[g]]), int(found["id_low"][best[g]]))
-        top.append(Frequent(int(totals[g]), name, owner))
-    return most_frequent(top)
-
-
-def most_frequent(found: Iterable[Frequent]) -> list[Frequent]:
-    """The ``TOP`` of them, most frequent first, ties by hash."""
-    return sorted(found, key=lambda f: (-f.count, f.hash))[:TOP]
-
-
-# ---------------------------------------------------------------- 5: spans of a shard
 
 
 class SpanFinder:
@@ -480,7 +231,9 @@ class SpanFinder:
         touched = np.flatnonzero(end > begin)
         data, offsets = _only(part, touched)
         units = units_of(data, offsets, self._config)
-        index = np.concatenate([np.arange(b, e) for b, e in zip(begin[touched], end[touched], strict=True)] or [begin[:0]])
+        index = np.concatenate(
+            [np.arange(b, e) for b, e in zip(begin[touched], end[touched], strict=True)] or [begin[:0]]
+        )
         document = np.repeat(np.arange(len(touched)), (end - begin)[touched])
         place, first = self._place[index].astype(np.int64), self._first[index]
         if self._config.keep == "none":

@@ -68,7 +68,9 @@ class GroupWriter:
         """Add the columns as the row group of ``(block, part)``; no rows, no row group."""
         if not len(columns[0]):
             return
-        arrays = [c if isinstance(c, pa.Array) else pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+        arrays = [
+            c if isinstance(c, pa.Array) else pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)
+        ]
         table = pa.Table.from_arrays(arrays, schema=self._schema)
         self._digest.update(table)
         self._rows += table.num_rows
@@ -148,7 +150,9 @@ def group_file(folder: Folder, name: str, partitions: int | None = None) -> Iter
         yield found
 
 
-def write_answers(folder: Folder, name: str, answers: Sequence[tuple[str, int, Flags, Flags]], partition: int) -> Output:
+def write_answers(
+    folder: Folder, name: str, answers: Sequence[tuple[str, int, Flags, Flags]], partition: int
+) -> Output:
     """One row per (shard, block, mask, mask of firsts), in row groups of a few MB, of key range ``partition``."""
     writer = GroupWriter(folder, name, ANSWERS, dictionary=["shard", "block"])
     try:

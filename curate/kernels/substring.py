@@ -74,9 +74,11 @@ def code_units(data: Bytes, offsets: Offsets, *, by_byte: bool) -> Units:
     return Units(starts, ends, first, first, borders)
 
 
-def powers(n: int) -> tuple[np.uint64, np.uint64]:
-    """``base ** (n - 1)`` for both bases: what the oldest of ``n`` units weighs."""
-    return power61(BASE, n - 1), power61(SECOND_BASE, n - 1)
+def count_words(data: Bytes, offsets: Offsets) -> I64:
+    """How many words, as ``word_units`` finds them, each text has."""
+    _, _, borders, _ = _find_words(read_only(data), offsets, _word_table(), tables().combining)
+    counts: I64 = np.diff(borders)
+    return counts
 
 
 @njit(cache=True, nogil=True)

@@ -67,12 +67,16 @@ class Step(ABC):
         name: unique in a run; names receipts and files.
         version: raise it whenever the same inputs may give another output.
         after: steps that must be done before; with ``aligned`` only their task of the same partition.
+        cuts: those of its columns that list spans which select takes out of the text (``curate.dedup.cutting``).
+        min_remaining_words: select drops a document that is left with fewer words by them (``<name>:nothing_left``).
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     after: tuple[str, ...] = ()
     aligned: ClassVar[bool] = True
+    cuts: tuple[str, ...] = ()
+    min_remaining_words: int = 0
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -39,6 +39,7 @@ _DEDUP_MEANING = {
     "exact_duplicate": "another document has the same text, and stays",
     "near_duplicate": "another document is as similar as the threshold asks, and stays",
     "url_duplicate": "another document has the same address, and stays",
+    "nothing_left": "too few words are left after its repeated spans were cut",
 }
 
 

@@ -18,6 +18,7 @@ from pipelines.shard_reader import ShardReader
 from pipelines.steps import opt_out
 from pipelines.steps.bands import EDGES
 from pipelines.steps.base import Result, Run, Step, Work
+from pipelines.steps.cut import CUT_BYTES, Cutter, cutting_steps
 from pipelines.steps.documents import Documents
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ BAND = column("quality_band", pa.string(), "where the label that `recipe.quality
 
 
 class Select(Step):
-    """Joins documents and labels and writes the corpus.
+    """Joins documents and labels, cuts recorded spans out of the texts that stay, and writes the corpus.
 
     Outputs: corpus/<shard>.parquet, dropped/, failed/.
     """
@@ -78,6 +79,8 @@ class Select(Step):
             fields.append(DOMAIN)
         if _bands(self.run) is not None and "quality_band" not in names:
             fields.append(BAND)
+        if cutting_steps(self._labelled):
+            fields.append(CUT_BYTES)
         return pa.schema(fields)
 
     def execute(self, partition: str, work: Work) -> Result:
@@ -86,18 +89,21 @@ class Select(Step):
         reader = ShardReader(folder, partition, labels=self._labels, dropped_by=self._dropping)
         writer = ShardWriter(folder, f"corpus/{partition}.parquet", schema, public=True)
         fates = FateWriter(folder, self.name, partition, keep_text=self.run.config.run.keep_dropped_text)
+        cutter = Cutter(self.run, self._labelled, work)
         done = 0
         try:
             for rows in reader.batches():
                 done += rows.num_rows
-                writer.write(self._select(self._derived(rows), fates))
+                writer.write(cutter(self._select(self._derived(rows), fates), fates))
                 work.marks.set(documents=done)
             outputs = [writer.close(), *fates.close()]
         except BaseException:
             writer.abandon()
             fates.abandon()
             raise
-        return Result(outputs, {"documents": done, "kept": outputs[0].rows, **fates.counts()})
+        finally:
+            cutter.close()
+        return Result(outputs, {"documents": done, "kept": outputs[0].rows, **cutter.counts(), **fates.counts()})
 
     def _derived(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with the columns that name groups."""

@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.dedup import substring as passes
+from curate.dedup import substring_joins, substring_texts
 from curate.dedup.substring_config import SubstringConfig
 from curate.documents import document_id
-from curate.errors import VerificationError
-from curate.store.folder import LocalFolder
 from tests.curate.dedup.substring_reference import Shards, found_by_passes, reference
 
 WORDS = ("a", "b", "Ab", "été", "e\u0301te\u0301", "Σας", "ΣΑΣ", "की", "x_1", "İz")
@@ -61,7 +60,8 @@ def test_spans_equal_those_of_brute_force(texts: list[list[str]], config: Substr
 
 def test_small_blocks_and_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "BLOCK_ROWS", 7)
-    monkeypatch.setattr(passes, "SLICE_BYTES", 20)
+    monkeypatch.setattr(substring_joins, "JOIN_ROWS", 5)
+    monkeypatch.setattr(substring_texts, "SLICE_BYTES", 20)
     texts = [["abcabcab" * 3, "xyxyxyxyx", "abcab"], ["", "cabcabca", "qqqqqqqq"], ["abcabcab" * 2 + "zz"]]
     for partitions in (1, 8):
         for within in (False, True):
