@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 
@@ -223,26 +224,31 @@ class Batch:
         return Batch(kept if level == "error" else self.rows, self.fates, self.stage)
 
     def _split(self, mask: Any) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        chosen = pa.array(_as_mask(mask))
+        chosen = _as_mask(mask)
         if len(chosen) != len(self):
             raise ValueError(f"mask of {len(chosen)} for {len(self)} documents")
-        return self.rows.filter(chosen), self.rows.filter(pc.invert(chosen))
+        if not chosen.any():
+            return self.rows.slice(0, 0), self.rows
+        return self.rows.filter(pa.array(chosen)), self.rows.filter(pa.array(~chosen))
 
 
-def _as_mask(mask: Any) -> Any:
+def _as_mask(mask: Any) -> npt.NDArray[np.bool_]:
     """The mask without nulls, as a NumPy array of booleans."""
     if isinstance(mask, pa.ChunkedArray):
         mask = mask.combine_chunks()
     array = mask if isinstance(mask, pa.Array) else pa.array(mask, pa.bool_())
     if array.type != pa.bool_():
         raise TypeError(f"a mask must be boolean, not {array.type}")
-    return pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(bool)
+    if array.null_count:
+        array = array.fill_null(False)
+    flags: npt.NDArray[np.bool_] = array.to_numpy(zero_copy_only=False).astype(bool)
+    return flags
 
 
 def _spread(value: Any, type_: pa.DataType, chosen: pa.Array) -> pa.Array:
     """``value`` for the chosen rows: a constant is repeated, an array is filtered."""
-    n = int(pc.sum(chosen).as_py() or 0)
+    n = int(chosen.true_count)
     if value is None or isinstance(value, (str, int, float)):
         return pa.array([value] * n, type_)
     array = value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value)
-    return pc.cast(array, type_).filter(chosen)
+    return array.cast(type_).filter(chosen)

@@ -22,7 +22,8 @@ from curate.documents import Batch
 class StageConfig(BaseModel):
     """Base of all stage configs: unknown keys are errors, values are frozen and strictly typed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # built when first used, not while the module is imported
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 @dataclass(frozen=True)

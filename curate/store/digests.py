@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 
@@ -44,11 +44,15 @@ class _ColumnDigest:
     """Validity, lengths and values are hashed apart, so that each is one stream of bytes."""
 
     def __init__(self, type_: pa.DataType) -> None:
+        if pa.types.is_dictionary(type_):
+            type_ = type_.value_type
         self._valid = xxhash.xxh3_128()
         self._lengths = xxhash.xxh3_128()
         self._values = xxhash.xxh3_128()
         self._child: list[_ColumnDigest] = []
-        if pa.types.is_struct(type_):
+        self._bytes = _is_bytes(type_)
+        self._struct = pa.types.is_struct(type_)
+        if self._struct:
             self._child = [_ColumnDigest(type_.field(i).type) for i in range(type_.num_fields)]
         elif pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
             self._child = [_ColumnDigest(type_.value_type)]
@@ -58,20 +62,20 @@ class _ColumnDigest:
             return
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        self._valid.update(pc.is_valid(array).to_numpy(zero_copy_only=False).astype(np.uint8).tobytes())
-        type_ = array.type
-        if pa.types.is_struct(type_):
+        self._valid.update(_validity(array).data)
+        if self._struct:
             for digest, child in zip(self._child, array.flatten(), strict=True):
                 digest.update(child)
         elif self._child:
-            self._lengths.update(_lengths(array))
+            lengths = _list_lengths(array)
+            self._lengths.update(lengths.data)
             self._child[0].update(array.flatten())
-        elif pa.types.is_null(type_):
+        elif pa.types.is_null(array.type):
             return
-        elif _is_bytes(type_):
-            filled = pc.fill_null(array, "" if "string" in str(type_) else b"") if array.null_count else array
-            self._lengths.update(_lengths(filled))
-            self._values.update(_data(filled))
+        elif self._bytes:
+            offsets, data = _bytes_of(array)
+            self._lengths.update(np.diff(offsets).astype("<i8", copy=False).data)
+            self._values.update(data[int(offsets[0]) : int(offsets[-1])])
         else:
             self._values.update(_fixed(array))
 
@@ -80,36 +84,54 @@ class _ColumnDigest:
         return [*own, *(c.hexdigest() for c in self._child)]
 
 
+def _validity(array: pa.Array) -> npt.NDArray[np.uint8]:
+    """1 where there is a value, 0 where there is none."""
+    if not array.null_count:
+        return np.ones(len(array), np.uint8)
+    valid: npt.NDArray[np.bool_] = array.is_valid().to_numpy(zero_copy_only=False)
+    return valid.astype(np.uint8)
+
+
+def _list_lengths(array: pa.Array) -> npt.NDArray[np.int64]:
+    """Values per list, 0 for null."""
+    import pyarrow.compute as pc
+
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    found: npt.NDArray[np.int64] = lengths.astype("<i8")
+    return found
+
+
+def _is_binary(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_))
+
+
 def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(type_) or pa.types.is_large_string(type_)
-        or pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
-    )  # fmt: skip
+    return bool(_is_binary(type_) or pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
-def _lengths(array: pa.Array) -> bytes:
-    lengths = pc.binary_length(array) if _is_bytes(array.type) else pc.list_value_length(array)
-    return bytes(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+def byte_lengths(array: pa.Array) -> npt.NDArray[np.int64] | None:
+    """Bytes of each value of a string or binary array, 0 for null; None for arrays of another type."""
+    return np.diff(_bytes_of(array)[0]) if _is_bytes(array.type) else None
 
 
-def _data(array: pa.Array) -> memoryview | bytes:
-    """The bytes of all values one after the other."""
+def _bytes_of(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
+    """(where each value starts and the last one ends, the bytes they stand in); nulls are empty."""
+    if array.null_count:
+        array = array.fill_null(b"" if _is_binary(array.type) else "")
+    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     _, offsets, data = array.buffers()
-    if data is None:
-        return b""
-    kind: Any = np.int64 if "large" in str(array.type) else np.int32
-    raw = np.frombuffer(offsets, kind)
-    start, stop = int(raw[array.offset]), int(raw[array.offset + len(array)])
-    return memoryview(data)[start:stop]
+    every = np.frombuffer(offsets, np.int64 if large else np.int32)
+    starts = every[array.offset : array.offset + len(array) + 1].astype(np.int64, copy=False)
+    return starts, memoryview(data if data is not None else b"")
 
 
-def _fixed(array: pa.Array) -> bytes:
-    """Values of fixed width, nulls as zero."""
+def _fixed(array: pa.Array) -> Any:
+    """Values of fixed width as one buffer, nulls as zero."""
     if pa.types.is_boolean(array.type):
-        return bytes(pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(np.uint8).tobytes())
+        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint8)
     if pa.types.is_fixed_size_binary(array.type):
         return b"".join(v if v is not None else b"" for v in array.to_pylist())
     if pa.types.is_floating(array.type) or pa.types.is_integer(array.type):
-        filled = pc.fill_null(array, pa.scalar(0, array.type)) if array.null_count else array
-        return bytes(filled.to_numpy(zero_copy_only=False).tobytes())
-    return _fixed(pc.cast(array, pa.int64()))  # dates, times and timestamps
+        filled = array.fill_null(pa.scalar(0, array.type)) if array.null_count else array
+        return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False))
+    return _fixed(array.cast(pa.int64()))  # dates, times and timestamps

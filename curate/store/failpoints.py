@@ -10,7 +10,6 @@ which is how tests make a "document that kills its worker".
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -71,6 +70,8 @@ def _act(action: str) -> None:
     elif action == "term":
         os.kill(os.getpid(), signal.SIGTERM)
     elif action == "segv":
+        import ctypes
+
         ctypes.string_at(0)
     elif action == "enospc":
         raise OSError(errno.ENOSPC, "No space left on device (failpoint)")

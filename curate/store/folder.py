@@ -13,13 +13,15 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.errors import EnvironmentGone
 from curate.store.failpoints import failpoint
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _GONE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EIO,
          errno.ESTALE}  # fmt: skip
@@ -91,6 +93,8 @@ class Folder(ABC):
     @contextlib.contextmanager
     def parquet(self, name: str) -> Iterator[pq.ParquetFile]:
         """An open Parquet file whose page checksums are verified on reading."""
+        import pyarrow.parquet as pq
+
         with self.opened(name) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
             yield file
 

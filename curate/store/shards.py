@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from curate.store.digests import TableDigest
+from curate.store.digests import TableDigest, byte_lengths
 from curate.store.folder import Folder, writing
 
 ROW_GROUP_BYTES = 64 << 20
@@ -36,16 +34,16 @@ class _Grouper:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        self._wide = [i for i, f in enumerate(schema) if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
         self._rows = 0
 
     def add(self, batch: pa.RecordBatch) -> Iterable[pa.Table]:
         sizes = np.full(batch.num_rows, 64, np.int64)
-        for i in self._wide:
-            lengths = pc.fill_null(pc.binary_length(batch.column(i)), 0)
-            sizes += lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+        for column in batch.columns:
+            lengths = byte_lengths(column)
+            if lengths is not None:
+                sizes += lengths
         start = 0
         while start < batch.num_rows:
             room = np.cumsum(sizes[start:]) + self._bytes
@@ -55,7 +53,7 @@ class _Grouper:
                 fits = 1  # one document larger than a row group stands alone
             if fits:
                 self._waiting.append(batch.slice(start, fits))
-                self._bytes += int(sizes[start : start + fits].sum())
+                self._bytes = int(room[fits - 1])
                 self._rows += fits
                 start += fits
             if start < batch.num_rows or self._rows >= ROW_GROUP_ROWS:
@@ -85,6 +83,8 @@ class ShardWriter:
         self._grouper = _Grouper(schema)
         self._rows = 0
         self._path = folder.temporary(name)
+        import pyarrow.parquet as pq
+
         with writing(f"{folder.url}/{name}"):
             self._writer = pq.ParquetWriter(self._path, schema, **_options(schema, public))
 
@@ -164,7 +164,7 @@ def _fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch with the columns of ``schema`` in its order; KeyError if one is missing."""
     arrays = [batch.column(batch.schema.get_field_index(f.name)) for f in schema if _has(batch, f.name)]
     return pa.RecordBatch.from_arrays(
-        [a if a.type == f.type else pc.cast(a, f.type) for a, f in zip(arrays, schema, strict=True)], schema=schema
+        [a if a.type == f.type else a.cast(f.type) for a, f in zip(arrays, schema, strict=True)], schema=schema
     )
 
 
