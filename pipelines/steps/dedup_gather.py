@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,6 @@ from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.dedup_components import members_of, section_of
 from pipelines.steps.dedup_files import sealed_file, sealed_result
 from pipelines.steps.dedup_sign import plan_of, signature_name
-
-#: gathered texts held before they are written
-_BUFFER_BYTES = 64 << 20
 
 COMPARED = column("compared", pa.bool_(), "whether the text was gathered", nullable=False)
 GATHERED_TEXT = column("text", pa.string(), "text of the document; null where it is not compared")
@@ -40,6 +37,8 @@ class DedupGather(Step):
 
     name = "dedup_gather"
     aligned = False
+    #: of gathered documents, held before they are written
+    buffer_bytes: ClassVar[int] = 64 << 20
 
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run)
@@ -62,7 +61,7 @@ class DedupGather(Step):
         where = members.column("partition").to_numpy()
         schema = pa.schema([*table.schema, GATHERED_TEXT])
         with section_writer(folder, gathered_name(partition), schema) as writer:
-            buffer = _Buffer(writer)
+            buffer = _Buffer(writer, self.buffer_bytes)
             done = 0
             for part, texts in self._texts(partition, table, rows):
                 buffer.add(part.append_column(GATHERED_TEXT, texts), where[done : done + part.num_rows])
@@ -110,19 +109,22 @@ def _matched(found: pa.Table, part: pa.Table, name: str) -> pa.ChunkedArray:
 class _Buffer:
     """Rows on their way to their sections, written together when there are many."""
 
-    def __init__(self, writer: SectionWriter) -> None:
+    def __init__(self, writer: SectionWriter, room: int) -> None:
         self._writer = writer
+        self._room = room
         self._waiting: dict[int, list[pa.Table]] = {}
         self._bytes = 0
 
     def add(self, table: pa.Table, where: npt.NDArray[np.int16]) -> None:
+        if not table.num_rows:
+            return
         order = np.argsort(where, kind="stable")
         edges = np.flatnonzero(np.diff(where[order], prepend=-1))
         for start, stop in zip(edges.tolist(), [*edges[1:].tolist(), len(order)], strict=True):
             part = table.take(pa.array(order[start:stop])) if len(edges) > 1 else table
             self._waiting.setdefault(int(where[order[start]]), []).append(part)
         self._bytes += table.nbytes
-        if self._bytes >= _BUFFER_BYTES:
+        if self._bytes >= self._room:
             self.flush()
 
     def flush(self) -> None:
