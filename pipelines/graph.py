@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 #: ``added_steps(run, labelled)``, the new steps in order; those that write label columns are joined from then on
 _DUPLICATES = (
     ("pipelines.steps.dedup", ("exact", "minhash")),
+    ("pipelines.steps.lines", ("lines", "paragraphs")),
     ("pipelines.steps.substring", ("substring",)),
+    ("pipelines.steps.dedup_audit", ("exact", "minhash")),
 )
 
 
@@ -67,7 +69,17 @@ def steps_of(run: Run) -> list[Step]:
     if config.report is not None:
         steps.append(Report(run, select, tuple(s.name for s in steps)))
     steps.append(Card(run, select))
+    _wait_at_gates(steps)
     return steps
+
+
+def _wait_at_gates(steps: list[Step]) -> None:
+    """What stands behind a gate begins when the gate is open; its output does not depend on it."""
+    gates: tuple[str, ...] = ()
+    for step in steps:
+        step.behind = gates
+        if step.gate:
+            gates = (*gates, step.name)
 
 
 def load_run(site: Site) -> Run:

@@ -18,7 +18,10 @@ Model = TypeVar("Model", bound=BaseModel)
 DEDUP = {
     "exact": "curate.dedup.config:ExactConfig",
     "minhash": "curate.dedup.config:MinhashConfig",
+    "lines": "curate.dedup.lines_config:LinesConfig",
+    "paragraphs": "curate.dedup.lines_config:ParagraphsConfig",
     "substring": "curate.dedup.substring_config:SubstringConfig",
+    "audit": "curate.dedup.audit_config:AuditConfig",
 }
 
 
