@@ -88,6 +88,8 @@ def _resolve(data: dict[str, Any], parts: list[str | int]) -> Path_:
     for i, item in enumerate(items):
         if isinstance(item, str):
             items[i] = {item: {}}
+    if section == "dedup" and which == "audit" and all("audit" not in item for item in items if isinstance(item, dict)):
+        data[section] = items = [*items, {"audit": {}}]  # the audit is made whether or not the config names it
     names = [next(iter(item), "") if isinstance(item, dict) else "" for item in items]
     at = _place(section, which, names)
     rest = parts[2:]

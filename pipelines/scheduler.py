@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from curate.errors import EnvironmentGone, TaskError
+from curate.errors import ConfigError, EnvironmentGone, TaskError, ThresholdError, VerificationError
 from curate.store.failpoints import failpoint
 from pipelines.attempts import Attempts
 from pipelines.launchers.base import Launcher
@@ -17,6 +17,22 @@ from pipelines.steps.base import Run, Step
 from pipelines.tasks import Outcome, Task
 
 _TICK_S = 0.25
+
+
+#: how a task that was given up ends the run; every other way is a failed task
+_CODES = {
+    "environment": EnvironmentGone.exit_code,
+    "refused": ConfigError.exit_code,
+    "threshold": ThresholdError.exit_code,
+    "unverified": VerificationError.exit_code,
+}
+#: of several codes the last in this list is told: a limit that was crossed hides no failure
+_GRAVITY = (0, ThresholdError.exit_code, TaskError.exit_code, VerificationError.exit_code)
+
+
+def _graver(one: int, two: int) -> int:
+    """The exit code that says more; codes that are not ranked end the run at once."""
+    return max(one, two, key=lambda code: _GRAVITY.index(code) if code in _GRAVITY else len(_GRAVITY))
 
 
 @dataclass
@@ -114,6 +130,8 @@ class Scheduler:
         found = []
         for number, step in enumerate(self._steps):
             keys = [k for k in self._waiting if k[0] == step.name]
+            if not keys or any(self._unfinished(name) for name in step.behind):
+                continue
             open_before = {name for name in step.after if self._unfinished(name)}
             for key in keys:
                 needs = [(name, key[1]) for name in step.after]
@@ -142,8 +160,7 @@ class Scheduler:
                 return
             outcome = Outcome(outcome.task, "failed", f"its worker died again and again: {outcome.detail}")
         self._given_up.add(key)
-        codes = {"environment": EnvironmentGone.exit_code, "refused": 2}
-        trouble.exit_code = codes.get(outcome.status, trouble.exit_code or TaskError.exit_code)
+        trouble.exit_code = _graver(trouble.exit_code, _CODES.get(outcome.status, TaskError.exit_code))
         trouble.messages.append(f"{key[0]}/{key[1]}: {outcome.detail.strip()}")
 
     def _report(self, progress: Callable[[Progress], None]) -> None:

@@ -146,18 +146,126 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """Documents of one group and how many of them were removed, by the way in which they were found.
+
+    Attributes:
+        value: of the column; None where documents have none.
+        exact, url, near, content: removed for the same text, the same address, as near-duplicates, for the same bytes.
+        text_bytes, removed_bytes: length of the texts, and of those removed.
+    """
+
+    value: str | None
+    documents: int
+    exact: int
+    url: int
+    near: int
+    text_bytes: int
+    removed_bytes: int
+    content: int = 0
+
+    @property
+    def removed(self) -> int:
+        """Documents removed in whatever way."""
+        return self.exact + self.url + self.content + self.near
+
+    @property
+    def distinct(self) -> int:
+        """Documents that are neither an exact copy nor of a known address or content."""
+        return self.documents - self.exact - self.url - self.content
+
+
+@dataclass(frozen=True)
+class ClusterMember:
+    """A document that was removed in favour of a cluster's survivor; ``beginning`` is None where no text is quoted."""
+
+    id: str
+    kind: str
+    similarity: float | None = None
+    url: str | None = None
+    beginning: str | None = None
+
+
+@dataclass(frozen=True)
+class LargeCluster:
+    """One of the largest clusters: its survivor, and how many were removed in its favour in each way."""
+
+    survivor: str
+    size: int
+    exact: int
+    same_page: int
+    near: int
+    url: str | None = None
+    source: str = ""
+    beginning: str | None = None
+    examples: tuple[ClusterMember, ...] = ()
+
+
+@dataclass(frozen=True)
+class RemovedPair:
+    """A removed document beside the one that stays, compared again from their texts.
+
+    Attributes:
+        stratum, available: the kind or band of similarity that it was drawn from, and the pairs in it.
+        compared: similarity as computed again; None if the texts were too long for that.
+        same, only_removed, only_survivor, uncompared: words of the diff.
+        parts: sign and text: ``=`` both, ``-`` only the removed, ``+`` only the survivor, ``…`` left out.
+    """
+
+    removed: str
+    survivor: str
+    kind: str
+    stratum: str
+    available: int
+    similarity: float | None
+    containment: float | None
+    compared: float | None
+    removed_url: str | None
+    survivor_url: str | None
+    removed_source: str
+    survivor_source: str
+    same: int
+    only_removed: int
+    only_survivor: int
+    uncompared: int
+    parts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class DuplicateAudit:
+    """What the audit of duplicate removal found.
+
+    Attributes:
+        threshold: least similarity of a near-duplicate; None if none were looked for.
+        similarities: hundredth of similarity (80: 0.80 to 0.81) → near-duplicates.
+        groups: dimension → number of its values, and those with most removals.
+        pairs: the sample, by stratum.
+    """
+
+    total: Removal
+    threshold: float | None = None
+    sizes: Mapping[int, int] = field(default_factory=dict)
+    similarities: Mapping[int, int] = field(default_factory=dict)
+    largest: tuple[LargeCluster, ...] = ()
+    groups: Mapping[str, tuple[int, tuple[Removal, ...]]] = field(default_factory=dict)
+    pairs: tuple[RemovedPair, ...] = ()
+
+
+@dataclass(frozen=True)
 class Duplicates:
     """What duplicate removal found.
 
     Attributes:
         sizes: cluster size → number of clusters, for sizes of at least 2.
         audit: figures of the search, by name.
+        detail: clusters, groups and pairs of the audit; None where it was not made.
     """
 
     documents: int
     sizes: Mapping[int, int] = field(default_factory=dict)
     largest: tuple[Cluster, ...] = ()
     audit: Mapping[str, int] = field(default_factory=dict)
+    detail: DuplicateAudit | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.inspect.data import Cluster, Duplicates, Example, HeatMap, Histogram, Place, ValueCount, ValueCounts
+from curate.inspect.data import Example, HeatMap, Histogram, Place, ValueCount, ValueCounts
 from curate.store.folder import Folder
 
 KEPT = "kept"
@@ -276,28 +276,6 @@ def heat_map(row: str, column: str, tally: Tally, told: bool, most_rows: int = 4
     columns = tuple(sorted({b for _, b in cells}, key=lambda b: (b == "none", b)))
     shown = {k: n for k, n in cells.items() if k[0] in rows}
     return HeatMap(row, column, rows, columns, shown, tokens) if cells else None
-
-
-def duplicates(layout: Layout, audit: dict[str, int], most: int = 20) -> Duplicates:
-    """Sizes of all clusters and the largest of them, from the labels of duplicate removal."""
-    sizes: Counter[int] = Counter()
-    largest: list[tuple[int, str, str, int]] = []
-    documents = 0
-    for shard in layout.shards:
-        names = ["id", "dedup_size", "dedup_is_survivor"]
-        table = layout.folder.table(f"labels/dedup/{shard}.parquet", names)
-        documents += table.num_rows - table["dedup_size"].null_count
-        row = pa.array(np.arange(table.num_rows))
-        table = table.append_column("row", row).filter(
-            pc.fill_null(pc.and_(table["dedup_is_survivor"], pc.greater(table["dedup_size"], 1)), False)
-        )
-        size, ids, rows = (table[n].to_pylist() for n in ("dedup_size", "id", "row"))
-        sizes.update(size)
-        found = [(-s, i, shard, r) for s, i, r in zip(size, ids, rows, strict=True)]
-        largest = heapq.nsmallest(most, [*largest, *found])
-    urls = _rows_of(layout, "documents/{}.parquet", "url", [(shard, row) for _, _, shard, row in largest])
-    clusters = tuple(Cluster(i, -s, urls.get((shard, row))) for s, i, shard, row in largest)
-    return Duplicates(documents, dict(sorted(sizes.items())), clusters, audit)
 
 
 def _rows_of(

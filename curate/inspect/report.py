@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from importlib import resources
 
-from curate.inspect.data import FunnelRow, ReportData
+from curate.inspect.data import DuplicateAudit, FunnelRow, ReportData
 from curate.inspect.safe_text import escape, plain, value
-from curate.inspect.sections_corpus import duplicates, labels, scores
+from curate.inspect.sections_corpus import labels, scores
+from curate.inspect.sections_duplicates import audited, duplicates
 from curate.inspect.sections_fates import failures, reasons
 from curate.inspect.sections_recipe import mixture, provenance
 from curate.inspect.tables import Column, bar, count, files, share, size, table
 
-__all__ = ["ReportData", "render_report"]
+__all__ = ["ReportData", "render_audit", "render_report"]
 
+#: sampled pairs of each kind and band of similarity on the page of the audit
+_AUDITED = 12
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _SECTIONS = (
@@ -33,7 +36,6 @@ _SECTIONS = (
 
 def render_report(data: ReportData) -> str:
     """The page as HTML, ending in a line feed."""
-    css = (resources.files("curate.inspect") / "page.css").read_text("utf-8")
     bodies = {
         "funnel": _funnel(data),
         "dropped": reasons(data),
@@ -49,18 +51,37 @@ def render_report(data: ReportData) -> str:
         for key, name in _SECTIONS
     )
     links = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in _SECTIONS)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{plain(data.title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
+    return _page(
+        data.title,
         f'<header><h1>{value(data.title)}</h1><p class="soft">Report of the run <bdi>{escape(data.run)}</bdi>. '
         "All figures are exact: every document of the run is counted, none is sampled.</p>"
         f'{_facts(data)}<nav aria-label="Sections"><ul>{links}</ul></nav></header>\n'
         f"<main>\n{sections}\n</main>\n"
         "<footer><p>Made by curate from the receipts of the run; the same run gives the same page. "
-        "<code>curate verify</code> checks the sums against the files.</p></footer>\n</body>\n</html>\n"
+        "<code>curate verify</code> checks the sums against the files.</p></footer>",
+    )
+
+
+def render_audit(run: str, audit: DuplicateAudit) -> str:
+    """The audit of duplicate removal as a page of its own, there before anything is built on the removal."""
+    return _page(
+        f"Duplicates of {run}",
+        f'<header><h1>Duplicates of {value(run)}</h1><p class="soft">What was removed, in favour of what, before '
+        "anything else was done with the documents. Counts are exact; the pairs below are a sample.</p></header>\n"
+        f'<main>\n<section aria-label="Duplicates">{audited(audit, 1, per_stratum=_AUDITED)}</section>\n'
+        "</main>\n<footer><p>Made by curate; the same run gives the same page.</p></footer>",
+    )
+
+
+def _page(title: str, body: str) -> str:
+    """The frame of every page: its policy, its style, and what stands in it."""
+    css = (resources.files("curate.inspect") / "page.css").read_text("utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{plain(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the documents are like, as sections of a report: score distributions, label values, heat map, duplicates."""
+"""What the documents are like, as sections of a report: score distributions, label values, heat map."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 
 from curate.inspect.data import HeatMap, Histogram, ReportData, ValueCounts
-from curate.inspect.safe_text import address, escape, value
+from curate.inspect.safe_text import escape, value
 from curate.inspect.svg import number, short, stacked_bars
-from curate.inspect.tables import Column, bar, count, details, empty, named, share, table
+from curate.inspect.tables import Column, bar, count, details, empty, share, table
 
 _MOST_ROWS = 20
 
@@ -157,56 +157,3 @@ def _tokens(heat: HeatMap, row: str) -> int | None:
 
 def _column_tokens(heat: HeatMap, column: str) -> int | None:
     return None if heat.tokens is None else sum(heat.tokens.get((r, column), 0) for r in heat.rows)
-
-
-def duplicates(data: ReportData) -> str:
-    """Sizes of duplicate families and the largest of them."""
-    found = data.duplicates
-    if found is None:
-        return empty("Duplicates were not looked for. Add <code>dedup: [{exact: {}}, {minhash: {threshold: 0.8}}]"
-                     "</code> to the config.")  # fmt: skip
-    if not found.sizes:
-        return empty(f"No duplicates among {found.documents:,} documents.") + _audit(found.audit)
-    clusters = sum(found.sizes.values())
-    members = sum(s * n for s, n in found.sizes.items())
-    edges, bars = _size_bars(found.sizes)
-    drawing = stacked_bars(
-        "dup", "Sizes of duplicate clusters", f"n = {clusters:,} clusters, exact. The largest has "
-        f"{max(found.sizes):,} documents. The table below holds every size.", bars, [0] * len(bars), edges,
-    )  # fmt: skip
-    sizes = [[f"{s:,}", count(found.sizes[s]), count(s * found.sizes[s])] for s in sorted(found.sizes)[:100]]
-    names = (Column("Documents in cluster", names_row=True), Column("Clusters", True), Column("Documents", True))
-    largest = [
-        [
-            named(f'<bdi class="id">{value(c.survivor, limit=64)}</bdi>', address(c.url) if c.url else ""),
-            count(c.size),
-        ]
-        for c in found.largest
-    ]
-    return (
-        f"<p>{clusters:,} clusters hold {members:,} of {found.documents:,} documents; one of each stays, "
-        f"{members - clusters:,} go ({share(members - clusters, found.documents)}).</p>"
-        f"<figure><h3>Cluster sizes</h3>{drawing}<figcaption>n = {clusters:,} clusters, exact; documents per cluster."
-        f"</figcaption>{details('Figures', table('Clusters by size', names, sizes))}</figure>"
-        + table("Largest clusters", (Column("Stays", names_row=True), Column("Documents", True)), largest)
-        + _audit(found.audit)
-    )
-
-
-def _size_bars(sizes: dict[int, int] | object) -> tuple[list[tuple[float, str]], list[int]]:
-    """Clusters of 2, 3 and 4 documents, then of 5–9, 10–99, 100–999 …; the labels stand under the bars."""
-    assert isinstance(sizes, dict)
-    steps = [(2, 2), (3, 3), (4, 4), (5, 9)]
-    while steps[-1][1] < max(sizes):
-        low = steps[-1][1] + 1
-        steps.append((low, low * 10 - 1))
-    bars = [sum(n for s, n in sizes.items() if low <= s <= high) for low, high in steps]
-    names = [f"{low}" if low == high else f"{short(low)}–{short(high)}" for low, high in steps]
-    return [((i + 0.5) / len(steps), name) for i, name in enumerate(names)], bars
-
-
-def _audit(audit: object) -> str:
-    if not isinstance(audit, dict) or not audit:
-        return ""
-    rows = [[value(k.replace("_", " ")), count(v)] for k, v in sorted(audit.items())]
-    return details("How they were searched", table("Search", (Column("What", names_row=True), Column("n", True)), rows))

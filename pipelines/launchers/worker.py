@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from curate.errors import ConfigError, CurateError, EnvironmentGone, ModelError
+from curate.errors import ConfigError, CurateError, EnvironmentGone, ModelError, ThresholdError, VerificationError
 from pipelines.launchers.base import Site
 from pipelines.marks import Mark, MarkFile
 from pipelines.passes import Marks
@@ -55,6 +55,10 @@ def answer_task(site: Site, steps: dict[str, Step], task: Task, work: Work) -> d
         return {"status": "environment", "detail": str(error)}
     except (ConfigError, ModelError) as error:
         return {"status": "refused", "detail": str(error)}
+    except ThresholdError as error:
+        return {"status": "threshold", "detail": str(error)}
+    except VerificationError as error:
+        return {"status": "unverified", "detail": str(error)}
     except CurateError as error:
         return {"status": "failed", "detail": str(error)}
     except MemoryError:

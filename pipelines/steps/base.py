@@ -67,6 +67,8 @@ class Step(ABC):
         name: unique in a run; names receipts and files.
         version: raise it whenever the same inputs may give another output.
         after: steps that must be done before; with ``aligned`` only their task of the same partition.
+        gate: nothing after it in the graph begins before it is done, though nothing there depends on what it says.
+        behind: the gates before it; set by the graph.
         cuts: those of its columns that list spans which select takes out of the text (``curate.dedup.cutting``).
         min_remaining_words: select drops a document that is left with fewer words by them (``<name>:nothing_left``).
     """
@@ -75,6 +77,8 @@ class Step(ABC):
     version: ClassVar[int] = 1
     after: tuple[str, ...] = ()
     aligned: ClassVar[bool] = True
+    gate: ClassVar[bool] = False
+    behind: tuple[str, ...] = ()
     cuts: tuple[str, ...] = ()
     min_remaining_words: int = 0
 

@@ -21,7 +21,7 @@ from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 from pipelines.steps.mixture import RECIPE
 
 if TYPE_CHECKING:
-    from curate.inspect.data import FunnelRow, GroupExamples, ReportData
+    from curate.inspect.data import Duplicates, FunnelRow, GroupExamples, ReportData
     from curate.inspect.gather import Fates, Layout
     from pipelines.books import Totals
     from pipelines.steps.select import Select
@@ -161,7 +161,7 @@ def report_data(step: Report) -> ReportData:
         **_fate_parts(step, layout, totals, found, settings.examples),
         histograms=tuple(gather.histograms(layout, _numeric(columns, step.rated()), settings.bins, _LOGARITHMIC)),
         **_label_parts(layout, columns),
-        duplicates=gather.duplicates(layout, _audit(run)) if config.duplicates(*WHOLE_DOCUMENTS) else None,
+        duplicates=_duplicates(run) if config.duplicates(*WHOLE_DOCUMENTS) else None,
         recipe=recipe,
         mixed=(mixed.counts["documents"], mixed.counts["tokens"]) if mixed is not None else None,
         groups=_groups(step, layout, columns, settings.examples),
@@ -197,7 +197,8 @@ def stage_order(step: _Closing, totals: Totals) -> list[str]:
     """Names of everything that may take documents away, in the order in which it does."""
     config = step.run.config
     left_out = [opt_out.NAME] if config.opt_out is not None else []
-    known = ["read", *(s.name for s in step.stages()), *left_out, *(d.name for d in config.dedup), "url", "keep"]
+    compared = [d.name for d in config.dedup if d.name != "audit"]
+    known = ["read", *(s.name for s in step.stages()), *left_out, *compared, "url", "keep"]
     seen = {key.partition(":")[0] for key in (*totals.dropped, *totals.failed)}
     raters = sorted(seen - set(known))
     order = dict.fromkeys([*known[:-1], *raters, "keep"])
@@ -313,6 +314,16 @@ def named_labels(columns: pa.Schema) -> list[str]:
     names = [f.name for f in columns if f.name not in aside and f.type == pa.string()]
     first = [n for n in ("language_code", "domain", "quality_band") if n in names]
     return list(dict.fromkeys([*first, *names]))
+
+
+def _duplicates(run: Run) -> Duplicates:
+    """What duplicate removal found, and its audit."""
+    from curate.inspect.data import Duplicates
+    from curate.inspect.duplicates import audit_of
+    from pipelines.steps.dedup_audit import DETAILS_NAME
+
+    audit = audit_of(run.folder, json.loads(run.folder.read(DETAILS_NAME)))
+    return Duplicates(audit.total.documents, audit.sizes, audit=_audit(run), detail=audit)
 
 
 def _audit(run: Run) -> dict[str, int]:
