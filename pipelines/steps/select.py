@@ -63,7 +63,7 @@ class Select(Step):
             "keep": self.selection.text if self.selection is not None else None,
             "domains": config.domains.model_dump(mode="json") if config.domains is not None else None,
             "quality_bands": _bands(self.run),
-            "dedup": [d.model_dump(mode="json") for d in config.dedup],
+            "dedup": [d.model_dump(mode="json") for d in config.dedup if d.name != "audit"],
             "keep_dropped_text": config.run.keep_dropped_text,
         }
 
