@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, SerializeAsAny
 
+from curate.embed.config import VectorsConfig
 from curate.sources.base import ReadOptions
 from pipelines.chain_check import check_chain
 from pipelines.config_errors import ConfigIssue, ConfigProblems
@@ -64,6 +65,10 @@ class Config(Section):
         default=(), description="Stages of the first pass, in order: `- name: {options}`."
     )
     dedup: tuple[DedupSpec, ...] = Field(default=(), description="Ways of finding duplicates, in order.")
+    vectors: VectorsConfig | None = Field(
+        default=None,
+        description="One vector per document, and what makes it; null: only where something needs them, by default.",
+    )
     opt_out: OptOutSection | None = Field(
         default=None, description="Lists of ids, addresses and domains that are left out; null: nobody asked."
     )
@@ -171,12 +176,13 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "run": RunSection,
     "input": InputSection,
     "opt_out": OptOutSection,
+    "vectors": VectorsConfig,
     "domains": DomainsSection,
     "recipe": RecipeSection,
     "mix": MixSection,
     "report": ReportSection,
 }
-_NULLABLE = frozenset(("domains", "keep", "opt_out", "recipe", "report"))
+_NULLABLE = frozenset(("domains", "keep", "opt_out", "recipe", "report", "vectors"))
 
 
 def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:

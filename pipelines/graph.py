@@ -23,6 +23,8 @@ _DUPLICATES = (
     ("pipelines.steps.lines", ("lines", "paragraphs")),
     ("pipelines.steps.substring", ("substring",)),
     ("pipelines.steps.dedup_audit", ("exact", "minhash")),
+    ("pipelines.steps.semantic", ("semantic",)),
+    ("pipelines.steps.rehydrate", ("rehydrate",)),
 )
 
 
@@ -48,6 +50,10 @@ def steps_of(run: Run) -> list[Step]:
             added = import_module(module).added_steps(run, tuple(labelled))
             steps += added
             labelled += [step for step in added if step.columns().names]
+    if config.vectors is not None and not config.duplicates("semantic"):
+        from pipelines.steps import vectors
+
+        steps += vectors.added_steps(run, tuple(labelled))
     if config.labels:
         from pipelines.steps.rate import Rate
 

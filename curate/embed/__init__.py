@@ -2,7 +2,8 @@
 
     VectorsConfig          what a user says about vectors (``config``)
     open_encoder(config)   the encoder, ready to work (``encoders``)
-    spherical_kmeans(…)    centroids of a sample (``kmeans``); ``Nearest`` finds the cluster of each vector (``nearest``)
+    spherical_kmeans(…)    centroids of a sample (``kmeans``)
+    open_nearest(…)        the cluster of each vector (``nearest``)
 
 Encoders that need torch load it when they are opened, never on import.
 """

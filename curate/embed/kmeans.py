@@ -55,6 +55,38 @@ def sample_keys(ids: pa.Array, seed: int) -> U64:
     return _mixed(key ^ _mixed(np.array([seed], np.uint64)))
 
 
+class SmallestKeys:
+    """The documents with the smallest keys of a stream, whatever its order: the sample.
+
+    Memory: 20 bytes for each of twice ``wanted`` documents.
+    """
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted, self._limit, self._held = wanted, np.uint64(2**64 - 1), 0
+        self._parts: list[tuple[U64, I32, npt.NDArray[np.int64]]] = []
+
+    def add(self, keys: U64, shard: int, rows: npt.NDArray[np.int64]) -> None:
+        """Consider the documents with these keys."""
+        small = keys <= self._limit
+        if small.any():
+            self._parts.append((keys[small], np.full(int(small.sum()), shard, np.int32), rows[small]))
+            self._held += int(small.sum())
+        if self._held > 2 * self._wanted + 65_536:
+            self._parts = [self.chosen()]
+            self._held = len(self._parts[0][0])
+            self._limit = self._parts[0][0].max(initial=np.uint64(0))
+
+    def chosen(self) -> tuple[U64, I32, npt.NDArray[np.int64]]:
+        """Keys, shards and rows of the ``wanted`` smallest so far, in the order they came."""
+        keys = np.concatenate([np.zeros(0, np.uint64), *(p[0] for p in self._parts)])
+        shards = np.concatenate([np.zeros(0, np.int32), *(p[1] for p in self._parts)])
+        rows = np.concatenate([np.zeros(0, np.int64), *(p[2] for p in self._parts)])
+        if len(keys) > self._wanted:
+            order = np.sort(np.argsort(keys, kind="stable")[: self._wanted])
+            keys, shards, rows = keys[order], shards[order], rows[order]
+        return keys, shards, rows
+
+
 def _mixed(x: U64) -> U64:
     """SplitMix64's finaliser (Steele, Lea and Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -86,7 +118,8 @@ def spherical_kmeans(
     centroids = np.ascontiguousarray(sample[np.sort(drawn)])
     sizes, before, mean, done, used = np.zeros(k, np.int64), -2.0, 0.0, 0, ""
     with one_blas_thread():
-        for done in range(1, iterations + 1):
+        while done < iterations:
+            done += 1
             nearest = open_nearest(centroids, engine)
             used = nearest.engine
             labels, cosines = search_all(nearest, sample, threads)

@@ -71,7 +71,9 @@ class _Numpy:
     engine = f"numpy {np.__version__}"
 
     def __init__(self, centroids: F32) -> None:
-        self._parts = [np.ascontiguousarray(centroids[a : a + _CENTROIDS].T) for a in range(0, len(centroids), _CENTROIDS)]
+        self._parts = [
+            np.ascontiguousarray(centroids[a : a + _CENTROIDS].T) for a in range(0, len(centroids), _CENTROIDS)
+        ]
 
     def search(self, block: F32) -> tuple[I32, F32]:
         label = np.zeros(len(block), np.int32)

@@ -74,8 +74,7 @@ def kept_before(s, x, y, kept, alive, limits, main, first, holder, micro, best):
     for i in range(s.shape[0]):
         for j in range(s.shape[1]):
             v = s[i, j]
-            if v > best[i]:
-                best[i] = v
+            best[i] = max(best[i], v)
             if v < low:
                 continue
             found = _decide(v, x[i], y[j], alive[i], kept, j, limits, main)
@@ -97,8 +96,7 @@ def among(s, x, alive, limits, main, start, holder, micro, best):  # type: ignor
             if not standing:
                 continue
             v = s[i, j]
-            if v > best[i]:
-                best[i] = v
+            best[i] = max(best[i], v)
             if v < low:
                 continue
             found = _decide(v, x[i], x[j], alive[i], kept, j, limits, main)

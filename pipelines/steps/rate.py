@@ -16,9 +16,8 @@ from pipelines.shard_reader import ShardReader
 from pipelines.stage_chain import stage_material
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.label_pass import all_of, label_pass, stack
+from pipelines.survival import SURVIVALS
 
-#: the label that duplicate removal leaves; only documents that stay are rated
-SURVIVOR = "dedup_is_survivor"
 #: steps before this one that may drop documents of a written shard
 _DROPPING = ("labels",)
 
@@ -87,9 +86,10 @@ class _Live:
             with self._reader.folder.parquet(f"documents/{self._reader.partition}.parquet") as file:
                 self._alive = self._reader.alive(file.metadata.num_rows)
         mask = self._alive[_rows(rows)]
-        index = rows.schema.get_field_index(SURVIVOR)
-        if index >= 0:
-            mask = mask & pc.fill_null(rows.column(index), False).to_numpy(zero_copy_only=False)
+        for survival in SURVIVALS:
+            index = rows.schema.get_field_index(survival.label)
+            if index >= 0:
+                mask = mask & pc.fill_null(rows.column(index), False).to_numpy(zero_copy_only=False)
         return rows.filter(pa.array(mask))
 
 

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from curate.documents import Drop, column
 from curate.select.expressions import Conjunct, Selection, parse_selection
 from curate.store.shards import ShardWriter
-from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.fates import FateWriter
 from pipelines.shard_reader import ShardReader
 from pipelines.steps import opt_out
@@ -20,15 +19,10 @@ from pipelines.steps.bands import EDGES
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.cut import CUT_BYTES, Cutter, cutting_steps
 from pipelines.steps.documents import Documents
+from pipelines.survival import SURVIVALS, Survival, survivors_only
 
 if TYPE_CHECKING:
     import polars as pl
-
-#: the label by which duplicates are told; its drops name the survivor instead of the sentence
-SURVIVOR = "dedup_is_survivor"
-_DUPLICATE_REASONS = {"exact": "exact_duplicate", "url": "url_duplicate", "content": "content_duplicate",
-                      "minhash": "near_duplicate"}  # fmt: skip
-_DEDUP_LABELS = ("dedup_kind", "dedup_similarity", "dedup_survivor")
 
 DOMAIN = column("domain", pa.string(), "the label that `domains.from` names; null where that label is missing")
 BAND = column("quality_band", pa.string(), "where the label that `recipe.quality_bands` names falls; null if missing")
@@ -144,17 +138,11 @@ class Select(Step):
         return rows
 
     def _record(self, gone: pa.RecordBatch, conjunct: Conjunct, fates: FateWriter) -> None:
+        survival = next((s for s in SURVIVALS if s.label == conjunct.text), None)
+        if survival is not None:
+            gone = self._record_duplicates(gone, survival, fates)
         n = gone.num_rows
-        if conjunct.text == SURVIVOR:
-            kind, similarity, survivor = (gone.column(gone.schema.get_field_index(c)) for c in _DEDUP_LABELS)
-            for stage, reason in _DUPLICATE_REASONS.items():
-                mask = pc.equal(kind, stage)
-                rows = gone.filter(mask)
-                if rows.num_rows:
-                    threshold = pa.array([self._threshold(stage)] * rows.num_rows, pa.float64())
-                    value = pc.cast(similarity.filter(mask), pa.float64())
-                    drop = _drop(rows, stage, reason, value, threshold)
-                    fates.drop(drop, survivor.filter(mask))
+        if not n:
             return
         nothing = pa.nulls(n, pa.float64())
         value, threshold = nothing, nothing
@@ -163,6 +151,23 @@ class Select(Step):
             value = pc.cast(found, pa.float64())
             threshold = pa.array([conjunct.threshold] * n, pa.float64())
         fates.drop(_drop(gone, "keep", conjunct.text, value, threshold))
+
+    def _record_duplicates(self, gone: pa.RecordBatch, survival: Survival, fates: FateWriter) -> pa.RecordBatch:
+        """Records what has a survivor under its name; the rest is returned."""
+        names = gone.schema.names
+        survivor = gone.column(names.index(survival.survivor))
+        similarity = pc.cast(gone.column(names.index(survival.similarity)), pa.float64())
+        explained = pa.array([False] * gone.num_rows)
+        for stage, reason in survival.reasons.items():
+            mask = pc.is_valid(survivor)
+            if survival.kind is not None:
+                mask = pc.fill_null(pc.equal(gone.column(names.index(survival.kind)), stage), False)
+            rows = gone.filter(mask)
+            if rows.num_rows:
+                threshold = pa.array([self._threshold(stage)] * rows.num_rows, pa.float64())
+                fates.drop(_drop(rows, stage, reason, similarity.filter(mask), threshold), survivor.filter(mask))
+                explained = pc.or_(explained, mask)
+        return gone.filter(pc.invert(explained))
 
     def _threshold(self, kind: str) -> float:
         for spec in self.run.config.dedup:
@@ -201,7 +206,7 @@ def _truth(frame: pl.DataFrame, conjunct: Conjunct) -> pa.Array:
 
 def selection_of(run: Run) -> Selection | None:
     """The parsed ``keep`` of the config; without one, survivors of the deduplication; None if all are kept."""
-    text = run.config.keep or (SURVIVOR if run.config.duplicates(*WHOLE_DOCUMENTS) else None)
+    text = run.config.keep or survivors_only(run.config)
     return parse_selection(text) if text is not None else None
 
 
