@@ -21,6 +21,7 @@ DEDUP = {
     "lines": "curate.dedup.lines_config:LinesConfig",
     "paragraphs": "curate.dedup.lines_config:ParagraphsConfig",
     "substring": "curate.dedup.substring_config:SubstringConfig",
+    "semantic": "curate.dedup.semantic:SemanticConfig",
     "audit": "curate.dedup.audit_config:AuditConfig",
 }
 
