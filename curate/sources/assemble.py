@@ -152,7 +152,7 @@ def settle(
         repaired: rows in whose text something was replaced already.
     """
     text = rows.column("text")
-    size = pc.binary_length(text).to_numpy(zero_copy_only=False)
+    size = np.diff(string_buffers(text)[1])
     failed = np.zeros(len(rows), bool)
     limit = options.text_mb << 20
     checks = {**wrong, ("limit.text-bytes", f"the text is longer than {limit} bytes (input.text_mb)"): size > limit}
@@ -177,7 +177,7 @@ def _without_nul(batch: Batch, repaired: _Mask | None) -> Batch:
     data, offsets = string_buffers(batch.column("text")) if len(batch) else (np.empty(0, np.uint8), np.zeros(1))
     marked = np.zeros(len(batch), bool) if repaired is None else repaired
     used = data[int(offsets[0]) : int(offsets[-1])]
-    if len(used) and np.count_nonzero(used) < len(used):
+    if len(used) and used.min() == 0:
         with_nul = np.add.reduceat(np.append(data == 0, False).astype(np.int64), offsets[:-1].astype(np.int64)) > 0
         values = batch.column("text").to_pylist()
         clean = pa.array([v.replace("\0", "") if n else v for v, n in zip(values, with_nul, strict=True)], pa.string())

@@ -196,7 +196,7 @@ class ParquetSource(Source):
         arrays = [
             pa.array(row_ids(source, offsets), pa.string()),
             self._url(rows, where, used),
-            pa.array([source], pa.string()).take(pa.array(np.zeros(n, np.int32))),
+            pa.repeat(pa.scalar(source, pa.string()), n),
             pa.array(np.arange(first, first + n)),
             pa.array(np.ones(n, np.int64)),
             self._own_id(rows, where, used),

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.kernels.strings import string_buffers
+
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether values of the type are strings, or bytes that may be UTF-8."""
@@ -46,7 +48,10 @@ def text_bytes(array: pa.Array) -> int:
         return int(pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0)
     if pa.types.is_string_view(array.type):
         return int(array.nbytes)
-    return int(pc.sum(pc.binary_length(array)).as_py() or 0) if is_text(array.type) else 0
+    if not is_text(array.type):
+        return 0
+    _, offsets = string_buffers(array)
+    return int(offsets[-1] - offsets[0])
 
 
 def texts_of(array: pa.Array) -> tuple[pa.Array, dict[tuple[str, str], Any]]:
