@@ -54,6 +54,8 @@ def check_columns(config: Config) -> list[ConfigIssue]:
         named.append((("domains", "from"), config.domains.from_))
     if config.recipe is not None:
         named += [(("recipe", "groups", i), name) for i, name in enumerate(config.recipe.groups)]
+        if config.recipe.repeat_column is not None:
+            named.append((("recipe", "repeat_column"), config.recipe.repeat_column))
         if config.recipe.quality_bands is not None:
             named.append((("recipe", "quality_bands", "column"), config.recipe.quality_bands.column))
         # the token column may be missing: tokens are then estimated from bytes, and the recipe says so

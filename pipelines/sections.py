@@ -214,6 +214,11 @@ class RecipeSection(Section):
     )
     seed: int = Field(default=0, ge=0, description="Seed of the sampler.")
     token_column: str = Field(default="tokens_count", description="Column that says how many tokens a document has.")
+    repeat_column: str | None = Field(
+        default=None,
+        description="Column that says how often a document stands in what is weighed and mixed, e.g. "
+        "`rehydrate_weight`; tokens and epochs count its repeats, null counts once. null: every document once.",
+    )
     quality_bands: QualityBands | None = Field(
         default=None,
         description="How `quality_band` is cut from a score; null: thirds of lite_overall_score if `groups` names it.",

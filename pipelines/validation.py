@@ -22,6 +22,7 @@ DEDUP = {
     "paragraphs": "curate.dedup.lines_config:ParagraphsConfig",
     "substring": "curate.dedup.substring_config:SubstringConfig",
     "semantic": "curate.dedup.semantic:SemanticConfig",
+    "rehydrate": "curate.dedup.rehydrate_config:RehydrateConfig",
     "audit": "curate.dedup.audit_config:AuditConfig",
 }
 

@@ -34,7 +34,7 @@ KEYS = {
     "domains": ["from"],
     "keep": None,
     "recipe": [
-        "budget_tokens", "groups", "max_epochs", "quality_bands", "rule", "seed", "temperature", "token_column",
+        "budget_tokens", "groups", "max_epochs", "quality_bands", "repeat_column", "rule", "seed", "temperature", "token_column",
     ],
     "mix": ["columns", "shard_tokens"],
     "report": ["bins", "examples", "title"],

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.documents import column
-from curate.recipe.groups import group_expression, token_expression
-from curate.recipe.realise import realise, shuffle_keys
+from curate.recipe.groups import group_expression, repeat_expression, token_expression
+from curate.recipe.realise import shuffle_keys
 from curate.recipe.recipe import Documents, Recipe
 
 GROUP = column("mix_group", pa.string(), "group of the recipe that the document stands for", nullable=False)
@@ -35,20 +35,26 @@ class Copies:
 
 
 def documents_by_group(
-    shards: Sequence[pl.DataFrame], recipe_columns: Sequence[str], token_column: str
+    shards: Sequence[pl.DataFrame], recipe_columns: Sequence[str], token_column: str, repeat_column: str | None = None
 ) -> dict[str, Documents]:
     """Ids and token counts of every group's documents, sorted by id.
 
     Args:
         shards: frames with ``id``, the group columns, and what the token count needs.
+        repeat_column: says how often a document stands in its group; None: once.
     """
     parts = []
     for shard in shards:
         tokens, _ = token_expression(shard.columns, token_column)
-        parts.append(shard.select("id", group_expression(recipe_columns).alias("group"), tokens.alias("tokens")))
+        group, repeats = group_expression(recipe_columns), repeat_expression(repeat_column)
+        parts.append(shard.select("id", group.alias("group"), tokens.alias("tokens"), repeats.alias("repeats")))
     joined = pl.concat(parts).sort("group", "id")
     return {
-        str(name): Documents(own["id"].to_list(), own["tokens"].to_numpy().astype(np.int64))
+        str(name): Documents(
+            own["id"].to_list(),
+            own["tokens"].to_numpy().astype(np.int64),
+            own["repeats"].to_numpy().astype(np.int64) if repeat_column is not None else None,
+        )
         for (name,), own in joined.group_by("group", maintain_order=True)
     }
 
@@ -58,7 +64,7 @@ def plan_copies(recipe: Recipe, documents: dict[str, Documents]) -> dict[str, Co
     plan: dict[str, Copies] = {}
     for share in recipe.groups:
         own = documents[share.group]
-        found = realise(own.tokens, shuffle_keys(own.ids, recipe.seed), share.target_tokens)
+        found = own.drawn(recipe.seed, share.target_tokens)
         for i in np.flatnonzero(found.copies):
             plan[own.ids[i]] = Copies(share.group, int(found.copies[i]), int(own.tokens[i]))
     return plan

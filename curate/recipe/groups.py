@@ -21,6 +21,10 @@ GROUPS = pa.schema(
         column("documents", pa.int64(), "documents", nullable=False),
         column("tokens", pa.int64(), "tokens, as `token_source` counts them", nullable=False),
         column("text_bytes", pa.int64(), "bytes of text", unit="bytes", nullable=False),
+        column(
+            "unique_documents", pa.int64(), "documents, each once where `repeat_column` repeats them", nullable=False
+        ),
+        column("unique_tokens", pa.int64(), "tokens of these", nullable=False),
         column("mean_tokens", pa.float64(), "tokens per document"),
         column("token_source", pa.string(), "column that says how many tokens, or the estimate used", nullable=False),
     ]
@@ -33,7 +37,8 @@ class GroupTable:
 
     Attributes:
         columns: the label columns that make a group.
-        frame: ``group``, one column per group column, ``documents``, ``tokens``, ``text_bytes``, sorted by group.
+        frame: ``group``, one column per group column, ``documents``, ``tokens``, ``text_bytes``, ``unique_documents``,
+            ``unique_tokens``, sorted by group.
         token_source: column that says how many tokens a document has, or ``text_bytes / 4``.
     """
 
@@ -69,13 +74,25 @@ def token_expression(names: Iterable[str], token_column: str) -> tuple[pl.Expr, 
     return (pl.col("text").str.len_bytes() // BYTES_PER_TOKEN).cast(pl.Int64), f"text_bytes / {BYTES_PER_TOKEN}"
 
 
-def tally(shards: Sequence[pl.DataFrame | pl.LazyFrame], columns: Sequence[str], token_column: str) -> GroupTable:
+def repeat_expression(repeat_column: str | None) -> pl.Expr:
+    """How often a document counts: 1 without a column and where it is null."""
+    return pl.lit(1, pl.Int64) if repeat_column is None else pl.col(repeat_column).cast(pl.Int64).fill_null(1)
+
+
+def tally(
+    shards: Sequence[pl.DataFrame | pl.LazyFrame],
+    columns: Sequence[str],
+    token_column: str,
+    repeat_column: str | None = None,
+) -> GroupTable:
     """The group table of a corpus.
 
     Args:
         shards: frames with the group columns, ``text`` (or ``text_bytes``), and ``token_column`` if there is one.
         columns: label columns that make a group.
+        repeat_column: whole numbers that say how often a document counts; null counts once. None: all count once.
     """
+    sums = ("documents", "tokens", "text_bytes", "unique_documents", "unique_tokens")
     partial, source = [], token_column
     for shard in shards:
         lazy = shard.lazy()
@@ -83,13 +100,13 @@ def tally(shards: Sequence[pl.DataFrame | pl.LazyFrame], columns: Sequence[str],
         tokens, source = token_expression(names, token_column)
         size = pl.col("text_bytes") if "text_bytes" in names else pl.col("text").str.len_bytes()
         values = [pl.col(c).cast(pl.String).fill_null(MISSING).alias(c) for c in columns]
-        grouped = lazy.select(*values, tokens.alias("tokens"), size.cast(pl.Int64).alias("text_bytes")).group_by(
-            columns
-        )
-        partial.append(
-            grouped.agg(pl.len().cast(pl.Int64).alias("documents"), pl.col("tokens").sum(), pl.col("text_bytes").sum())
-            .collect()
+        times = repeat_expression(repeat_column)
+        counted = lazy.select(
+            *values, times.alias("documents"), (tokens * times).alias("tokens"),
+            (size.cast(pl.Int64) * times).alias("text_bytes"), pl.lit(1, pl.Int64).alias("unique_documents"),
+            tokens.alias("unique_tokens"),
         )  # fmt: skip
-    merged = pl.concat(partial).group_by(columns).agg(pl.col("documents", "tokens", "text_bytes").sum())
+        partial.append(counted.group_by(columns).agg(pl.col(sums).sum()).collect())
+    merged = pl.concat(partial).group_by(columns).agg(pl.col(sums).sum())
     named = merged.with_columns(group_expression(columns).alias("group")).sort("group")
-    return GroupTable(tuple(columns), named.select("group", *columns, "documents", "tokens", "text_bytes"), source)
+    return GroupTable(tuple(columns), named.select("group", *columns, *sums), source)

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from curate.errors import ConfigError
 from curate.recipe.groups import GroupTable
-from curate.recipe.realise import realise, shuffle_keys
+from curate.recipe.realise import Realised, realise, shuffle_keys
 from curate.recipe.rules import RULES, allocate
 
 EMPTY = "The corpus is empty: there is nothing to weigh. What was dropped, and why, is in dropped/ and in the report."
@@ -93,10 +93,31 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of one group, sorted by id: what the recipe needs to know of them."""
+    """The documents of one group, sorted by id: what the recipe needs to know of them.
+
+    Attributes:
+        tokens: of one copy.
+        repeats: how often each stands in the group; None: once.
+    """
 
     ids: list[str]
     tokens: np.ndarray[Any, np.dtype[np.int64]]
+    repeats: np.ndarray[Any, np.dtype[np.int64]] | None = None
+
+    def drawn(self, seed: int, wanted: float) -> Realised:
+        """Copies of each document that come near to ``wanted`` tokens: every repeat is drawn like a document."""
+        if self.repeats is None:
+            return realise(self.tokens, shuffle_keys(self.ids, seed), wanted)
+        of = np.repeat(np.arange(len(self.ids)), self.repeats)
+        number = np.arange(len(of)) - np.repeat(np.cumsum(self.repeats) - self.repeats, self.repeats)
+        keys = np.zeros(len(of), np.uint64)
+        for copy in range(int(self.repeats.max(initial=0))):
+            at = np.flatnonzero(number == copy)
+            keys[at] = shuffle_keys([self.ids[i] for i in of[at].tolist()], seed, copy)
+        found = realise(self.tokens[of], keys, wanted)
+        copies = np.zeros(len(self.ids), np.int64)
+        np.add.at(copies, of, found.copies)
+        return Realised(copies, found.tokens)
 
 
 def recipe_by_rule(
@@ -128,8 +149,7 @@ def recipe_by_rule(
     targets = [round(float(wanted)) for wanted in chosen.tokens]
     tokens = []
     for group, wanted in zip(names, targets, strict=True):
-        own = documents[group]
-        tokens.append(realise(own.tokens, shuffle_keys(own.ids, seed), wanted).tokens)
+        tokens.append(documents[group].drawn(seed, wanted).tokens)
     total = sum(tokens)
     shares = tuple(
         GroupShare(

@@ -43,7 +43,7 @@ class _Whole(Step):
         """Columns of the corpus that groups and token counts need, shard by shard."""
         import polars as pl
 
-        wanted = {"id", *self.section.groups, self.section.token_column, *more}
+        wanted = {"id", *self.section.groups, self.section.token_column, self.section.repeat_column, *more}
         for partition in self.run.shards:
             with self.run.folder.parquet(f"corpus/{partition}.parquet") as file:
                 names = file.schema_arrow.names
@@ -65,12 +65,16 @@ class Groups(_Whole):
         self.after = (select.name,)
 
     def material(self) -> dict[str, Any]:
-        return {"groups": list(self.section.groups), "token_column": self.section.token_column}
+        return {
+            "groups": list(self.section.groups), "token_column": self.section.token_column,
+            "repeat_column": self.section.repeat_column,
+        }  # fmt: skip
 
     def execute(self, partition: str, work: Work) -> Result:
         from curate.recipe.groups import tally
 
-        table = tally(list(self.frames("text_bytes")), self.section.groups, self.section.token_column)
+        section = self.section
+        table = tally(list(self.frames("text_bytes")), section.groups, section.token_column, section.repeat_column)
         output = write_table(self.run.folder, "groups.parquet", table.to_arrow())
         return Result([output], {"groups": output.rows, "tokens": table.tokens})
 
@@ -108,7 +112,7 @@ class Recipe(_Whole):
         source = str(frame["token_source"][0]) if frame.height else section.token_column
         return recipe_by_rule(
             self.run.config.run.name, GroupTable(section.groups, frame, source), receipt.outputs[0].digest,
-            documents_by_group(list(self.frames()), section.groups, section.token_column),
+            documents_by_group(list(self.frames()), section.groups, section.token_column, section.repeat_column),
             rule=section.rule, budget_tokens=section.budget_tokens, max_epochs=section.max_epochs,
             temperature=section.temperature, seed=section.seed,
         )  # fmt: skip
@@ -129,7 +133,8 @@ class Mix(_Whole):
 
         folder = self.run.folder
         recipe = Written.from_yaml(folder.read(RECIPE).decode("utf-8"))
-        documents = documents_by_group(list(self.frames()), recipe.columns, self.section.token_column)
+        section = self.section
+        documents = documents_by_group(list(self.frames()), recipe.columns, section.token_column, section.repeat_column)
         plan = plan_copies(recipe, documents)
         n_shards = max(1, math.ceil(recipe.tokens / self.run.config.mix.shard_tokens))
         outputs: list[Output] = []
