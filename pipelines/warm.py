@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -81,7 +82,8 @@ def targets_of(run: Run) -> list[str]:
     """Parts that may compile something: stages by their place in the config, duplicate removal, raters."""
     stages = [f"stage:{i}" for i, _ in enumerate(run.config.stages)]
     matching = ["dedup"] if run.config.duplicates(*WHOLE_DOCUMENTS) else []
-    return [*stages, *matching, *(f"card:{name}" for name in run.config.labels)]
+    semantic = ["semantic"] if run.config.duplicates("semantic") or run.config.vectors is not None else []
+    return [*stages, *matching, *semantic, *(f"card:{name}" for name in run.config.labels)]
 
 
 def _part(run: Run, target: str) -> str:
@@ -124,6 +126,8 @@ def compile_target(config_path: Path, target: str) -> None:
     kind, _, name = target.partition(":")
     if kind == "dedup":
         _compile_dedup(config)
+    elif kind == "semantic":
+        _compile_semantic()
     elif kind == "card":
         from classifiers.contract import rater_stage
 
@@ -160,6 +164,22 @@ def _compile_dedup(config: Config) -> None:
     found.unite(*links)
     found.number()
     found.measure(*links)
+
+
+def _compile_semantic() -> None:
+    from curate.dedup.semantic import compare
+    from curate.embed.config import VectorsConfig
+    from curate.embed.encoders import encoded
+    from curate.embed.hashed import HashedEncoder, WordWeights
+    from curate.embed.kmeans import distances, spherical_kmeans
+
+    texts = pa.array(_TEXTS, pa.string())
+    counted = WordWeights()
+    counted.add(texts)
+    unit, _ = encoded(HashedEncoder(VectorsConfig(dimension=8), counted.weights()), texts)
+    found = spherical_kmeans(unit, 1, engine="numpy")
+    distances(unit, found.centroids, np.zeros(len(unit), np.int32))
+    compare(lambda a, b: unit[a:b].copy(), len(unit), (0.05,), 0.05, window=1)
 
 
 def _rows() -> pa.RecordBatch:

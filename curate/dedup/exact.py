@@ -39,7 +39,9 @@ def url_digests(urls: pa.Array) -> pa.Array:
 
 def content_digests(digests: pa.Array) -> pa.Array:
     """xxh3-128 of each digest of fetched bytes, whatever its form (text or binary); null where there is none."""
-    return pa.array([None if v is None else xxhash.xxh3_128_digest(v) for v in digests.to_pylist()], DIGEST)
+    return pa.array(
+        [None if v is None else xxhash.xxh3_128_digest(v) for v in digests.cast(pa.binary()).to_pylist()], DIGEST
+    )
 
 
 def normalise_url(url: str) -> str:

@@ -86,9 +86,9 @@ def key_entries(signatures: pa.Table, plan: Plan) -> pa.Table:
     return pa.Table.from_arrays([pa.array(key[order]), pa.array(rows[at]), pa.array(text[at])], schema=ENTRIES)
 
 
-def write_keys(folder: Folder, name: str, entries: pa.Table) -> Sealed:
-    """The key file of these entries."""
-    sections = section_count(entries.num_rows)
+def write_keys(folder: Folder, name: str, entries: pa.Table, least: int = SECTION_ENTRIES) -> Sealed:
+    """The key file of these entries, ``least`` or more of them in a section."""
+    sections = section_count(entries.num_rows, least)
     keys = entries.column("key").to_numpy()
     starts = np.searchsorted(keys, _section_starts(sections))
     ends = [*starts[1:].tolist(), len(keys)]
@@ -96,9 +96,9 @@ def write_keys(folder: Folder, name: str, entries: pa.Table) -> Sealed:
     return write_sections(folder, name, ENTRIES, parts, {"sections": sections})
 
 
-def section_count(entries: int) -> int:
-    """A power of two, so that each section holds ``SECTION_ENTRIES`` or more on average, if there are several."""
-    return min(MOST_SECTIONS, 1 << max(0, (entries // SECTION_ENTRIES).bit_length() - 1))
+def section_count(entries: int, least: int = SECTION_ENTRIES) -> int:
+    """A power of two, so that each section holds ``least`` entries or more on average, if there are several."""
+    return min(MOST_SECTIONS, 1 << max(0, (entries // least).bit_length() - 1))
 
 
 def _section_starts(sections: int) -> U64:

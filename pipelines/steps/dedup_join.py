@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,6 @@ from pipelines.steps.dedup_sign import OPT_OUT, keys_name, plan_of
 if TYPE_CHECKING:
     from curate.dedup.links import Link
 
-#: entries joined at a time: about 64 bytes each
-_ENTRIES = 1 << 21
 #: the finest cut of the keys, that of a key file
 _MOST_RANGES = 1024
 
@@ -44,6 +42,8 @@ class DedupJoin(Step):
 
     name = "dedup_join"
     aligned = False
+    #: joined at a time, about 64 bytes each
+    entries_at_once: ClassVar[int] = 1 << 21
 
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run)
@@ -83,7 +83,7 @@ class DedupJoin(Step):
     def _pieces(self, n: int) -> int:
         """In how many pieces the range is joined: a power of two."""
         entries = sum(int(receipt_of(self.run.folder, "dedup_sign", s).counts["entries"]) for s in self.run.shards)
-        wanted = -(-entries // (n * _ENTRIES))
+        wanted = -(-entries // (n * self.entries_at_once))
         return max(1, min(_MOST_RANGES // n, 1 << max(0, wanted - 1).bit_length()))
 
     def _entries(self, k: int, n: int, listed: dict[str, npt.NDArray[np.uint8]]) -> Any:

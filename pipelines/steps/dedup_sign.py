@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -48,6 +48,7 @@ class DedupSign(Step):
 
     name = "dedup_sign"
     version = 2
+    section_entries: ClassVar[int] = 4096
 
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run)
@@ -67,7 +68,7 @@ class DedupSign(Step):
         folder = self.run.folder
         table = sign_shard(self._batches(partition, work), self.plan).replace_schema_metadata(None)
         entries = key_entries(table, self.plan)
-        keys = write_keys(folder, keys_name(partition), entries)
+        keys = write_keys(folder, keys_name(partition), entries, self.section_entries)
         if "bands" in table.column_names:
             table = table.drop_columns(["bands"])
         writer = SectionWriter(folder, signature_name(partition), table.schema)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +18,6 @@ from pipelines.steps.dedup_sign import plan_of
 
 #: shards whose fates share a section
 SHARDS_PER_SECTION = 64
-#: pairs held while all partitions are merged, over all of them
-PAIRS_HELD = 1 << 20
 _PLACE = [
     column("shard", pa.int32(), "number of the shard", nullable=False),
     column("row", pa.int32(), "row of the document in it", nullable=False),
@@ -46,6 +44,11 @@ class DedupSolve(Step):
 
     name = "dedup_solve"
     aligned = False
+    #: for shingle sets
+    memory_mb: ClassVar[float] = 512
+    #: held while all partitions are merged, over all of them
+    pairs_held: ClassVar[int] = 1 << 20
+    least_pairs: ClassVar[int] = 256
 
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run)
@@ -76,7 +79,7 @@ class DedupSolve(Step):
                 tables.append((shard, int(first[place]), reader.section([number], columns)))
         links = merge_parts(links_into(run, self.partitions(), number))
         work.marks.set(documents=sum(t.num_rows for _, _, t in tables))
-        found = settle(tables, links, self.plan, SectionTexts(self._gathered, number))
+        found = settle(tables, links, self.plan, SectionTexts(self._gathered, number), memory_mb=self.memory_mb)
         fates = self._write_fates(partition, tables, found.labels)
         pairs = self._write_pairs(partition, found.pairs)
         return sealed_result([fates, pairs], {"report": found.report.as_dict()})
@@ -100,7 +103,7 @@ class DedupSolve(Step):
 
     def _write_pairs(self, partition: str, pairs: pa.Table) -> Sealed:
         pairs = pairs.take(pc.sort_indices(pairs, [("removed", "ascending")]))
-        each = max(256, PAIRS_HELD // len(self.partitions()))
+        each = max(self.least_pairs, self.pairs_held // len(self.partitions()))
         with section_writer(self.run.folder, pairs_name(partition), pairs.schema) as writer:
             for start in range(0, pairs.num_rows, each):
                 writer.write(0, pairs.slice(start, each).combine_chunks())

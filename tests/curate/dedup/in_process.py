@@ -57,9 +57,18 @@ def steps_of(run: Run) -> list[Step]:
     return added_steps(run, (Documents(run),))
 
 
-def do(run: Run, *names: str) -> None:
+#: bounds so small that every one of them is reached
+TINY = {"section_entries": 8, "entries_at_once": 64, "buffer_bytes": 500, "memory_mb": 0.005, "pairs_held": 2,
+        "least_pairs": 2}  # fmt: skip
+
+
+def do(run: Run, *names: str, **bounds: float) -> None:
     """Execute the named steps (all if none is named), in order."""
     steps = steps_of(run)
+    for step in steps:
+        for name, value in bounds.items():
+            if hasattr(step, name):
+                setattr(step, name, value)
     prints = fingerprints([Documents(run), *steps])
     for step in steps:
         if not names or step.name in names:
