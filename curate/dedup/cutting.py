@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import VerificationError
-from curate.kernels.strings import string_array, string_buffers
+from curate.kernels.strings import Bytes, Offsets, string_array, string_buffers
 from curate.kernels.substring import count_words, read_only
 from curate.kernels.substring_spans import without_spans
+
+I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,14 @@ class Cut:
     """
 
     texts: pa.Array
-    bytes_cut: npt.NDArray[np.int64]
+    bytes_cut: I64
 
     @property
     def changed(self) -> npt.NDArray[np.bool_]:
         """True for the texts that something was cut from."""
         return self.bytes_cut > 0
 
-    def words(self) -> npt.NDArray[np.int64]:
+    def words(self) -> I64:
         r"""How many words (runs of ``\w`` with their marks) each text has now."""
         return count_words(*string_buffers(self.texts))
 
@@ -58,22 +59,33 @@ def cut_spans(texts: pa.Array, columns: Sequence[pa.Array]) -> Cut:
     """
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
-    document, start, end = _spans(columns)
+    row, start, end = _spans(columns)
     data, offsets = string_buffers(texts)
-    out, borders, bad = without_spans(read_only(data), offsets, document, start, end)
-    if bad >= 0:
-        size = np.diff(offsets)[document[bad]]
-        raise VerificationError(
-            f"cutting: the span {start[bad]}–{end[bad]} does not fit the text of {size} bytes in row {document[bad]}: "
-            "it was recorded for another text"
-        )
+    _check(data, offsets, row, start, end)
+    some = end > start
+    row, base = row[some], offsets[row[some]]
+    out, borders = without_spans(read_only(data), offsets, row, base + start[some], base + end[some])
     new = string_array(out, borders).cast(texts.type)
     if texts.null_count:
         new = pc.if_else(texts.is_valid(), new, pa.scalar(None, texts.type))
     return Cut(new, np.diff(offsets) - np.diff(borders))
 
 
-def _spans(columns: Sequence[pa.Array]) -> tuple[Any, Any, Any]:
+def _check(data: Bytes, offsets: Offsets, row: I64, start: I64, end: I64) -> None:
+    size = np.diff(offsets)[row]
+    bad = (start < 0) | (end < start) | (end > size)
+    for edge in (start, end):
+        inside = ~bad & (edge < size)
+        bad[inside] |= data[(offsets[row] + edge)[inside]] & 0xC0 == 0x80
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        raise VerificationError(
+            f"cutting: the span {start[i]}–{end[i]} does not fit the text of {size[i]} bytes in row {row[i]}: it was "
+            "recorded for another text"
+        )
+
+
+def _spans(columns: Sequence[pa.Array]) -> tuple[I64, I64, I64]:
     """Row, start and end of all spans, by row, then start."""
     parts = []
     for column in columns:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import int64, njit, uint64
 
-from curate.kernels.hashing import BASE, K3, PRIME, add61, mix, mul61, power61, sub61, xxh64
-from curate.kernels.normalise import code_at, put_code, width_at
+from curate.kernels.hashing import BASE, K1, K2, K3, PRIME, add61, mix, mul61, power61, sub61
+from curate.kernels.normalise import code_at, width_at
 from curate.kernels.strings import Bytes, Offsets
 from curate.kernels.unicode import NOT_SURELY_NFC, tables
 
@@ -28,7 +28,6 @@ I64 = npt.NDArray[np.int64]
 
 #: The base of the second polynomial; the first is ``hashing.BASE``.
 SECOND_BASE = np.uint64(0x0D1B54A32D192ED0 % ((1 << 61) - 1))
-_NO_SEED = np.uint64(0)
 _FINAL_SIGMA, _SIGMA = 0x3C2, 0x3C3
 #: Bits of the word table.
 _BEGINS, _CONTINUES, _ODD = 1, 2, 4
@@ -289,30 +288,35 @@ def _find_words(data: Kernel, offsets: Kernel, table: Kernel, combining: Kernel)
 
 @njit(cache=True, nogil=True)
 def _hash_words(data: Kernel, starts: Kernel, ends: Kernel, lower: Kernel) -> Kernel:
-    """Two numbers of each slice in lower case."""
+    """Two numbers of each slice in lower case: three characters at a time go into two chains of bijections."""
     count = starts.shape[0]
     first = np.empty(count, np.uint64)
     second = np.empty(count, np.uint64)
-    longest = 0
-    for w in range(count):
-        longest = max(longest, ends[w] - starts[w])
-    folded = np.empty(2 * longest + 4, np.uint8)
     for w in range(count):
         i = starts[w]
-        o = 0
+        h = K1
+        h2 = K3
+        held = uint64(0)
+        length = uint64(0)
         while i < ends[w]:
-            byte = data[i]
-            if byte < 0x80:
-                folded[o] = byte | 0x20 if 65 <= byte <= 90 else byte
-                o += 1
+            code = int64(data[i])
+            if code < 0x80:
+                code = code | 0x20 if 65 <= code <= 90 else code
                 i += 1
-                continue
-            width = width_at(data, i)
-            code = int64(lower[code_at(data, i, width)])
-            i += width
-            o = put_code(folded, o, _SIGMA if code == _FINAL_SIGMA else code)
-        first[w] = xxh64(folded, 0, o, _NO_SEED) % PRIME
-        second[w] = xxh64(folded, 0, o, K3) % PRIME
+            else:
+                width = width_at(data, i)
+                code = int64(lower[code_at(data, i, width)])
+                code = _SIGMA if code == _FINAL_SIGMA else code
+                i += width
+            held = held << uint64(21) | uint64(code)
+            length += uint64(1)
+            if length % uint64(3) == 0:
+                h = mix(h ^ held)
+                h2 = mix(h2 + held * K2)
+                held = uint64(0)
+        held = held << uint64(2) | length % uint64(3)
+        first[w] = mix(h ^ held) % PRIME
+        second[w] = mix(h2 + held * K2) % PRIME
     return first, second
 
 

@@ -89,12 +89,11 @@ def without_spans(data: Kernel, offsets: Kernel, documents: Kernel, begins: Kern
         data: UTF-8 bytes.
         offsets: borders of the texts.
         documents: the text of each span, ascending.
-        begins: first byte of each span within its text, ascending within a text; spans may overlap.
+        begins: first byte of each span in ``data``, ascending; spans may overlap, none is empty.
         stops: byte after its last.
 
     Returns:
-        ``(out, borders, bad)``: the new texts, and the first span that leaves its text, is turned around or splits a
-        character; -1 if none is bad. With a bad span the texts are not complete.
+        ``(out, borders)``: the new texts.
     """
     count = offsets.shape[0] - 1
     out = np.empty(offsets[count] - offsets[0], np.uint8)
@@ -102,50 +101,25 @@ def without_spans(data: Kernel, offsets: Kernel, documents: Kernel, begins: Kern
     s = 0
     o = 0
     for d in range(count):
-        begin = offsets[d]
+        i = offsets[d]
         end = offsets[d + 1]
-        i = begin
         while s < documents.shape[0] and documents[s] == d:
-            size = end - begin
-            if begins[s] < 0 or stops[s] < begins[s] or stops[s] > size:
-                return out[:0], borders, s
-            start = begin + begins[s]
-            stop = begin + stops[s]
-            if _splits(data, start, end) or _splits(data, stop, end):
-                return out[:0], borders, s
-            s += 1
-            if stop == start:
-                continue
+            o = _copy(data, i, begins[s], out, o)
+            stop = stops[s]
             after = stop
-            while True:  # spans that overlap, touch, or have white space alone between them, are one
+            joined = True
+            while joined:  # spans that overlap, touch, or have white space alone between them, are one
+                s += 1
                 while after < end and _is_space(data[after]):
                     after += 1
-                if not (s < documents.shape[0] and documents[s] == d and begin + begins[s] <= after):
-                    break
-                if begins[s] < 0 or stops[s] < begins[s] or stops[s] > size:
-                    return out[:0], borders, s
-                if _splits(data, begin + begins[s], end) or _splits(data, begin + stops[s], end):
-                    return out[:0], borders, s
-                stop = max(stop, begin + stops[s])
-                after = stop
-                s += 1
-            while i < start:
-                out[o] = data[i]
-                o += 1
-                i += 1
+                joined = s < documents.shape[0] and documents[s] == d and begins[s] <= after
+                if joined and stops[s] > stop:
+                    stop = stops[s]
+                    after = max(after, stop)
             o = _seam(data, stop, after, after == end, out, borders[d], o)
-            i = max(i, after)
-        while i < end:
-            out[o] = data[i]
-            o += 1
-            i += 1
-        borders[d + 1] = o
-    return out[:o].copy(), borders, -1
-
-
-@njit(cache=True, nogil=True)
-def _splits(data: Kernel, i: int, end: int) -> Kernel:
-    return i < end and data[i] & 0xC0 == 0x80
+            i = after
+        borders[d + 1] = o = _copy(data, i, end, out, o)
+    return out[:o].copy(), borders
 
 
 @njit(cache=True, nogil=True)

@@ -57,7 +57,7 @@ class _SubstringStep(Step):
         return {"substring": self.config.model_dump(mode="json", exclude=_LATER), "ranges": self.ranges}
 
     def batches(self, partition: str, work: Work) -> Iterator[pa.RecordBatch]:
-        """``id``, ``text``, ``row`` of the documents of a shard that still stand: not dropped, survivors, not opted out."""
+        """``id``, ``text``, ``row`` of the documents that still stand: not dropped, no duplicates, not opted out."""
         dropped_by = tuple(s for s in self._before if s == "labels")
         reader = ShardReader(self.run.folder, partition, labels=self._before, dropped_by=dropped_by)
         listed = opt_out.listed(self.run, partition)
