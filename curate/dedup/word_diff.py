@@ -18,7 +18,7 @@ from typing import Literal
 Sign = Literal["=", "-", "+", "…"]
 
 #: words between the equal beginning and the equal end that are compared, per text
-MOST_WORDS = 5000
+MOST_WORDS = 20_000
 #: characters of a text that are looked at
 MOST_CHARS = 2_000_000
 #: a gap between two anchors with more pairs of words than this is taken as wholly replaced
@@ -29,6 +29,8 @@ CONTEXT, MOST_SHOWN = 8, 240
 #: characters of the equal beginning and end that stay beside the differences, more than their context needs
 _MARGIN = 400
 _THE_SAME = " the same"
+#: words per anchor: first one, then runs
+_WIDTHS = (1, 4, 12, 40)
 
 #: a word, or one sign of a script that is written without spaces, or a mark; and the space after it
 _TOKEN = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
@@ -144,21 +146,34 @@ def _common(a: Sequence[str], b: Sequence[str]) -> int:
     return min(len(a), len(b))
 
 
-def _matches(a: list[str], b: list[str], at_a: int, at_b: int) -> Iterator[tuple[int, int, int]]:
-    """Equal runs in order, as (place in the first, place in the second, length); places are shifted by ``at``."""
+def _matches(
+    a: list[str], b: list[str], at_a: int, at_b: int, widths: tuple[int, ...] = _WIDTHS
+) -> Iterator[tuple[int, int, int]]:
+    """Equal runs in order, as (place in the first, place in the second, length); places are shifted by ``at``.
+
+    Where single words occur too often to be anchors, as in texts that repeat themselves, runs of words are tried.
+    """
     last_a = last_b = 0
-    for x, y in [*_anchors(a, b), (len(a), len(b))]:
+    for x, y in [*_anchors(_joined(a, widths[0]), _joined(b, widths[0])), (len(a), len(b))]:
         if x < last_a or y < last_b:
             continue  # already part of the run that the anchor before it grew to
-        yield from _gap(a[last_a:x], b[last_b:y], at_a + last_a, at_b + last_b)
+        yield from _gap(a[last_a:x], b[last_b:y], at_a + last_a, at_b + last_b, widths[1:])
         n = _common(a[x:], b[y:])
         if n:
             yield at_a + x, at_b + y, n
         last_a, last_b = x + n, y + n
 
 
-def _gap(a: list[str], b: list[str], at_a: int, at_b: int) -> Iterator[tuple[int, int, int]]:
-    if a and b and len(a) * len(b) <= MOST_CELLS:
+def _joined(words: list[str], width: int) -> list[str]:
+    """Every run of ``width`` words as one."""
+    return words if width == 1 else [" ".join(words[i : i + width]) for i in range(len(words) - width + 1)]
+
+
+def _gap(a: list[str], b: list[str], at_a: int, at_b: int, widths: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    if len(a) * len(b) > MOST_CELLS:
+        if widths:
+            yield from _matches(a, b, at_a, at_b, widths)
+    elif a and b:
         for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
             if block.size:
                 yield at_a + block.a, at_b + block.b, block.size
