@@ -47,6 +47,12 @@ IDENTITY = pa.schema(
 TEXT = column("text", pa.string(), "the document's text, valid UTF-8 without NUL", nullable=False)
 HTML = column("html", pa.string(), "the page, decoded; taken away by extract_html", nullable=False)
 DATE = column("date", pa.string(), "when the page was fetched, ISO 8601, as the archive says; null if it does not")
+CONTENT_DIGEST = column(
+    "content_digest",
+    pa.string(),
+    "xxh3-128 of the fetched bytes without transfer and content codings, before any decoding, 32 hex digits; of JSONL "
+    "and Parquet, of the field that input.content_column names (text as UTF-8); null if there is none",
+)
 
 #: One row per document that a rule removed.
 DROPPED = pa.schema(

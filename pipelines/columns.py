@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from curate.documents import IDENTITY, TEXT
+from curate.documents import CONTENT_DIGEST, IDENTITY, TEXT
 from pipelines.catalogue import described, example
 from pipelines.config import locate
 from pipelines.config_errors import ConfigIssue, nearest
@@ -13,6 +13,11 @@ from pipelines.values import Path_
 if TYPE_CHECKING:
     from pipelines.config import Config
 
+#: what would make a column, where that is no stage
+_MAKERS = {
+    "domain": "`domains: {from: …}` makes it",
+    CONTENT_DIGEST.name: "name the field that holds the fetched page with input.content_column, or read WARC or ARC",
+}
 #: name, type, unit, range, meaning, what makes it
 Row = tuple[str, str, str, str, str, str]
 
@@ -52,6 +57,9 @@ def check_columns(config: Config) -> list[ConfigIssue]:
         named += [(("keep",), name) for name in sorted(parse_selection(config.keep).columns)]
     if config.domains is not None:
         named.append((("domains", "from"), config.domains.from_))
+    for i, spec in enumerate(config.dedup):
+        if getattr(spec.options, "content", False):
+            named.append((("dedup", i, spec.name), CONTENT_DIGEST.name))
     if config.recipe is not None:
         named += [(("recipe", "groups", i), name) for i, name in enumerate(config.recipe.groups)]
         if config.recipe.repeat_column is not None:
@@ -66,7 +74,7 @@ def check_columns(config: Config) -> list[ConfigIssue]:
 
 def _unknown(config: Config, path: Path_, name: str, known: list[str]) -> ConfigIssue:
     guess = nearest(name, known)
-    advice = "`domains: {from: …}` makes it" if name == "domain" else "`curate schema CONFIG` lists the columns"
+    advice = _MAKERS.get(name, "`curate schema CONFIG` lists the columns")
     hint = f"did you mean `{guess}`?" if guess else advice
     return locate(config, path, "unknown_column", f"there is no column `{name}`", hint)
 

@@ -23,9 +23,10 @@ KEYS = {
         "workers",
     ],
     "input": [
-        "allow_outside", "batch_documents", "batch_mb", "carry", "date_column", "decoded_mb", "decoded_ratio",
-        "follow_symlinks", "header_kb", "id_column", "json_depth", "kind", "line_mb", "list_prefix", "max_files",
-        "paths", "record_mb", "root", "text_column", "text_mb", "url_column", "verify_digests", "zstd_window_mb",
+        "allow_outside", "batch_documents", "batch_mb", "carry", "content_column", "date_column", "decoded_mb",
+        "decoded_ratio", "follow_symlinks", "header_kb", "id_column", "json_depth", "kind", "line_mb", "list_prefix",
+        "max_files", "paths", "record_mb", "root", "text_column", "text_mb", "url_column", "verify_digests",
+        "zstd_window_mb",
     ],
     "stages": None,
     "dedup": None,
@@ -34,7 +35,8 @@ KEYS = {
     "domains": ["from"],
     "keep": None,
     "recipe": [
-        "budget_tokens", "groups", "max_epochs", "quality_bands", "repeat_column", "rule", "seed", "temperature", "token_column",
+        "budget_tokens", "groups", "max_epochs", "quality_bands", "repeat_column", "rule", "seed", "temperature",
+        "token_column",
     ],
     "mix": ["columns", "shard_tokens"],
     "report": ["bins", "examples", "title"],

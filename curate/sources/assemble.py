@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from curate.documents import DATE, IDENTITY, TEXT, Batch, Fates, column
+from curate.documents import CONTENT_DIGEST, DATE, IDENTITY, TEXT, Batch, Fates, column
 from curate.errors import ConfigError
 from curate.kernels.strings import string_array, string_buffers
 from curate.sources.base import ReadOptions
@@ -31,10 +31,12 @@ _Mask = npt.NDArray[np.bool_]
 
 
 def table_schema(options: ReadOptions) -> pa.Schema:
-    """Columns of JSONL and Parquet batches: IDENTITY, text, date if one is named, carried fields, extra."""
+    """Columns of JSONL and Parquet batches: IDENTITY, text, date and content_digest if named, carried fields, extra."""
     fields = [*IDENTITY, TEXT]
     if options.date_column is not None:
         fields.append(DATE)
+    if options.content_column is not None:
+        fields.append(CONTENT_DIGEST)
     taken = {f.name for f in fields} | {"extra", "date"}
     for name, kind in options.carry.items():
         if name in taken:
@@ -48,6 +50,15 @@ def row_ids(source: str, offsets: Sequence[int]) -> list[str]:
     prefix = f"{source}\0".encode("utf-8", "surrogateescape")
     digest = xxhash.xxh3_128_hexdigest
     return [digest(prefix + b"%d" % offset) for offset in offsets]
+
+
+def content_digest(value: Any) -> str | None:
+    """xxh3-128 of what was fetched: bytes as they are, text as UTF-8, other values as JSON; None of None."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogatepass")
+    return xxhash.xxh3_128_hexdigest(value if isinstance(value, bytes) else dump(value))
 
 
 def valid_strings(values: Sequence[str | None]) -> pa.Array:

@@ -38,6 +38,8 @@ class ReadOptions(BaseModel):
         carry: other fields of JSONL and Parquet inputs that become columns of their own: name → type. What is not
             named here stays in the column ``extra``.
         date_column: field of JSONL and Parquet inputs that becomes ``date``; None leaves it in ``extra``.
+        content_column: field of JSONL and Parquet inputs that holds what was fetched, the page as HTML say; it is read
+            for ``content_digest`` and kept nowhere. None: there is none.
         list_prefix: what relative entries of path lists are resolved against, e.g. ``s3://commoncrawl/``; None means
             the folder of the list.
         allow_outside: whether a path list may name files outside its folder or prefix.
@@ -63,6 +65,7 @@ class ReadOptions(BaseModel):
     follow_symlinks: bool = False
     carry: dict[str, Literal["string", "int64", "float64", "bool"]] = Field(default_factory=dict)
     date_column: str | None = None
+    content_column: str | None = None
     list_prefix: str | None = None
     allow_outside: bool = False
 

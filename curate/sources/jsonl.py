@@ -20,6 +20,7 @@ from curate.documents import TEXT, Batch, document_id
 from curate.sources.assemble import (
     EXTRA,
     REASONS,
+    content_digest,
     dump,
     exact_strings,
     fit,
@@ -67,8 +68,8 @@ class JsonlSource(Source):
     """Documents from lines of JSON.
 
     Of each object the fields named by ``text_column``, ``id_column``, ``url_column``, ``date_column`` and ``carry``
-    become columns; all others stay together, in order, in ``extra``. So a key that first occurs late in a file, or that
-    changes its type, loses nothing and changes no schema.
+    become columns, that of ``content_column`` its digest; all others stay together, in order, in ``extra``. So a key
+    that first occurs late in a file, or that changes its type, loses nothing and changes no schema.
     """
 
     kind: ClassVar[str] = "jsonl"
@@ -214,6 +215,7 @@ class _Rows:
         self.ids: list[Any] = []
         self.urls: list[Any] = []
         self.dates: list[str | None] = []  # stays empty without input.date_column
+        self.digests: list[str | None] = []  # stays empty without input.content_column
         self.rest: list[bytes | None] = []
         self.carry: dict[str, list[Any]] = {name: [] for name in self.options.carry}
         self.repaired: list[int] = []
@@ -274,11 +276,14 @@ class _Rows:
 
     def _take(self, record: dict[str, Any], offset: int, length: int, repaired: bool, line: bytes) -> None:
         options = self.options
+        digest = content_digest(record.get(options.content_column)) if options.content_column is not None else None
         text = record.pop(options.text_column, None)
         own = record.pop(options.id_column, None) if options.id_column is not None else None
         url = record.pop(options.url_column, None) if options.url_column is not None else None
         if options.date_column is not None:
             self.dates.append(self._date(record))
+        if options.content_column is not None and options.content_column not in self.carry:
+            record.pop(options.content_column, None)
         carry = self._lift(record) if self.carry else ()
         rest: bytes | None = None
         if record:
@@ -299,6 +304,8 @@ class _Rows:
         self.ids.append(own)
         self.urls.append(url)
         self.rest.append(rest)
+        if options.content_column is not None:
+            self.digests.append(digest)
         if carry:
             for values, value in zip(self.carry.values(), carry, strict=True):
                 values.append(value)
@@ -370,6 +377,8 @@ class _Rows:
         ]
         if self.options.date_column is not None:
             arrays.append(valid_strings(self.dates))
+        if self.options.content_column is not None:
+            arrays.append(pa.array(self.digests, pa.string()))
         arrays += [fitted_array(values, self.options.carry[name]) for name, values in self.carry.items()]
         arrays.append(pa.array(self.rest, pa.string()))
         rows = pa.RecordBatch.from_arrays(arrays, schema=source._schema)

@@ -22,6 +22,7 @@ from curate.errors import InputError
 from curate.sources.assemble import (
     EXTRA,
     REASONS,
+    content_digest,
     dump,
     fit,
     fitted_array,
@@ -44,8 +45,9 @@ MAX_RATIO = 1_000
 class ParquetSource(Source):
     """Documents from Parquet rows.
 
-    The columns named by ``text_column``, ``id_column``, ``url_column``, ``date_column`` and ``carry`` become columns;
-    all others go together into ``extra`` as JSON: times as ISO 8601, decimals as text, binary as base64.
+    The columns named by ``text_column``, ``id_column``, ``url_column``, ``date_column`` and ``carry`` become columns,
+    that of ``content_column`` its digest; all others go together into ``extra`` as JSON: times as ISO 8601, decimals as
+    text, binary as base64.
     """
 
     kind: ClassVar[str] = "parquet"
@@ -114,7 +116,10 @@ class ParquetSource(Source):
         if len(table.names) <= MAX_COLUMNS and table.leaves_known:
             return list(range(len(table.names)))
         options = self.options
-        named = {options.text_column, options.id_column, options.url_column, options.date_column, *options.carry}
+        named = {
+            options.text_column, options.id_column, options.url_column, options.date_column, options.content_column,
+            *options.carry,
+        }  # fmt: skip
         if len(table.names) > MAX_COLUMNS:
             detail = (
                 f"{len(table.names)} columns, more than {MAX_COLUMNS}: `extra` is left empty; name some in input.carry"
@@ -204,6 +209,8 @@ class ParquetSource(Source):
         ]
         if options.date_column is not None:
             arrays.append(self._date(rows, where, used))
+        if options.content_column is not None:
+            arrays.append(self._digests(rows, where, used))
         for name, kind in options.carry.items():
             arrays.append(self._carried(rows, where, misfits, name, kind))
         others = [(i, name, misfits.get(name)) for i, name in enumerate(names) if name not in used]
@@ -245,6 +252,15 @@ class ParquetSource(Source):
         used.add(name)
         values = python_values(unpacked(rows.column(where[name])))
         return valid_strings([v if v is None or isinstance(v, str) else dump(v).decode().strip('"') for v in values])
+
+    def _digests(self, rows: pa.RecordBatch, where: dict[str, int], used: set[str]) -> pa.Array:
+        name = self.options.content_column
+        if name is None or name not in where:
+            return pa.nulls(len(rows), pa.string())
+        used.add(name)
+        array = unpacked(rows.column(where[name]))
+        values = array.cast(pa.large_binary()).to_pylist() if is_text(array.type) else python_values(array)
+        return pa.array([content_digest(value) for value in values], pa.string())
 
     def _carried(
         self, rows: pa.RecordBatch, where: dict[str, int], misfits: dict[str, Any], name: str, kind: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import xxhash
 
-from curate.documents import DATE, HTML, column
+from curate.documents import CONTENT_DIGEST, DATE, HTML, column
 from curate.sources.archive import ArchiveSource, is_content
 from curate.sources.charset import decode_page
 from curate.sources.frames import Frame
@@ -20,6 +21,7 @@ _COLUMNS = pa.schema(
     [
         HTML,
         DATE,
+        CONTENT_DIGEST,
         column("read_charset", pa.string(), "encoding the page was decoded from, by its WHATWG name"),
         column(
             "read_charset_source",
@@ -54,6 +56,7 @@ class WarcSource(ArchiveSource):
         return {
             "html": decoded.utf8,
             "date": frame.head.date,
+            "content_digest": xxhash.xxh3_128_hexdigest(page.body),
             "read_charset": decoded.charset,
             "read_charset_source": decoded.source,
             "read_replacement_ratio": decoded.replaced,

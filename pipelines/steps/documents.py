@@ -182,4 +182,4 @@ def _columns_after(source: list[pa.Field], stages: list[Stage]) -> list[pa.Field
 
 def _is_label(name: str, carried: frozenset[str]) -> bool:
     """Everything that says something about a document, as opposed to what it is or came with."""
-    return name not in {"text", "date", "extra"} and name not in carried
+    return name not in {"text", "date", "content_digest", "extra"} and name not in carried

@@ -309,8 +309,8 @@ def _label_parts(layout: Layout, columns: pa.Schema) -> dict[str, Any]:
 
 def named_labels(columns: pa.Schema) -> list[str]:
     """Label columns whose values are names: strings that are no text, address or id; languages first."""
-    aside = {"id", "url", "source", "source_id", "text", "html", "date", "extra", "language_top", "licence_version",
-             "dedup_cluster", "dedup_survivor", "dedup_kind"}  # fmt: skip
+    aside = {"id", "url", "source", "source_id", "text", "html", "date", "extra", "content_digest", "language_top",
+             "licence_version", "dedup_cluster", "dedup_survivor", "dedup_kind"}  # fmt: skip
     names = [f.name for f in columns if f.name not in aside and f.type == pa.string()]
     first = [n for n in ("language_code", "domain", "quality_band") if n in names]
     return list(dict.fromkeys([*first, *names]))

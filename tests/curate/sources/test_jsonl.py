@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import xxhash
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -373,3 +374,19 @@ def test_schema_is_documented() -> None:
     assert schema.names == ["id", "url", "source", "offset", "length", "source_id", "text", "extra"]
     assert schema.field("extra").type == pa.string()
     assert all(field.metadata[b"doc"] for field in schema)
+
+
+def test_what_was_fetched_is_known_by_its_digest_alone(tmp_path: Path) -> None:
+    pages = ["<p>one</p>", "<p>one</p>", "<p>zwei ä</p>", None, {"a": 1}]
+    data = "".join(json.dumps({"text": "t", "page": page, "x": 1}) + "\n" for page in pages) + '{"text": "t"}\n'
+    rows = read(write(tmp_path / "a.jsonl", data.encode()), "jsonl", ReadOptions(content_column="page")).rows
+    one, other, same = (xxhash.xxh3_128_hexdigest(p.encode()) for p in ("<p>one</p>", "<p>zwei ä</p>", '{"a":1}'))
+    assert [row["content_digest"] for row in rows] == [one, one, other, None, same, None]
+    assert [row["extra"] for row in rows] == ['{"x":1}'] * 5 + [None]
+
+
+def test_the_text_itself_may_be_what_was_fetched(tmp_path: Path) -> None:
+    data = b'{"html": "<p>a</p>", "deep": [[[[1]]]]}\n{"html": "<p>a</p>"}\n'
+    options = ReadOptions(text_column="html", content_column="html", json_depth=3)
+    (row,) = read(write(tmp_path / "a.jsonl", data), "jsonl", options).rows
+    assert (row["text"], row["content_digest"]) == ("<p>a</p>", xxhash.xxh3_128_hexdigest(b"<p>a</p>"))

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 from curate.documents import document_id
 from curate.sources.base import ReadOptions
@@ -133,6 +134,17 @@ def test_carried_named_and_dated_columns(tmp_path: Path) -> None:
         ("a", "1", "2024-01-02T03:04:00", 1.0, None),
         ("b", None, None, 2.0, None),
     ]
+
+
+@pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary(), pa.string(), pa.dictionary(pa.int8(), pa.string())])
+def test_what_was_fetched_is_known_by_its_digest_alone(tmp_path: Path, type_: pa.DataType) -> None:
+    raw = b"caf\xe9" if pa.types.is_binary(type_) or pa.types.is_large_binary(type_) else b"caf\xc3\xa9"
+    page = pa.array([raw, None], pa.binary())
+    page = page.cast(pa.string()).dictionary_encode() if pa.types.is_dictionary(type_) else page.cast(type_)
+    data = pa.table({"text": ["a", "b"], "page": page})
+    rows = read(save(tmp_path / "a.parquet", data), "parquet", ReadOptions(content_column="page")).rows
+    assert [row["content_digest"] for row in rows] == [xxhash.xxh3_128_hexdigest(raw), None]
+    assert [row["extra"] for row in rows] == [None, None]
 
 
 @pytest.mark.parametrize("rows_per_group", [1, 2, 6])

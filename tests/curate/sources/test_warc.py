@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xxhash
 
 from curate.documents import IDENTITY
 from curate.sources.warc import WarcSource
@@ -27,11 +29,23 @@ def plain(parts: list[bytes], **options: Any) -> Read:
 def test_columns_are_identity_then_page_then_how_it_was_read() -> None:
     row = plain(pages(1)).rows[0]
     assert list(row) == [
-        *IDENTITY.names, "html", "date", "read_charset", "read_charset_source", "read_replacement_ratio", "read_mime",
+        *IDENTITY.names, "html", "date", "content_digest", "read_charset", "read_charset_source",
+        "read_replacement_ratio", "read_mime",
     ]  # fmt: skip
     assert row["url"] == "https://example.org/0"
     assert row["source_id"] == "<urn:uuid:00000000-0000-0000-0000-000000000000>"
     assert (row["date"], row["read_mime"]) == ("2024-06-07T00:00:00Z", "text/html")
+
+
+def test_the_same_page_has_one_digest_however_it_was_sent() -> None:
+    same = page(7)
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(same), same)
+    parts = [
+        record(0, http(same)), record(1, http(chunked, "Transfer-Encoding: chunked", "X-Other: header")),
+        record(2, http(gzip.compress(same, mtime=0), "Content-Encoding: gzip")), record(3, http(same + b" ")),
+    ]  # fmt: skip
+    digests = [row["content_digest"] for row in plain(parts).rows]
+    assert digests[:3] == [xxhash.xxh3_128_hexdigest(same)] * 3 and digests[3] != digests[0]
 
 
 def test_batches_are_schema_stable_and_bounded() -> None:
