@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +84,8 @@ def targets_of(run: Run) -> list[str]:
     stages = [f"stage:{i}" for i, _ in enumerate(run.config.stages)]
     matching = ["dedup"] if run.config.duplicates(*WHOLE_DOCUMENTS) else []
     semantic = ["semantic"] if run.config.duplicates("semantic") or run.config.vectors is not None else []
-    return [*stages, *matching, *semantic, *(f"card:{name}" for name in run.config.labels)]
+    spans = [f"substring:{options.unit}" for options in run.config.duplicates("substring")]  # type: ignore[attr-defined]
+    return [*stages, *matching, *spans, *semantic, *(f"card:{name}" for name in run.config.labels)]
 
 
 def _part(run: Run, target: str) -> str:
@@ -128,6 +130,8 @@ def compile_target(config_path: Path, target: str) -> None:
         _compile_dedup(config)
     elif kind == "semantic":
         _compile_semantic()
+    elif kind == "substring":
+        _compile_substring(name)
     elif kind == "card":
         from classifiers.contract import rater_stage
 
@@ -180,6 +184,18 @@ def _compile_semantic() -> None:
     found = spherical_kmeans(unit, 1, engine="numpy")
     distances(unit, found.centroids, np.zeros(len(unit), np.int32))
     compare(lambda a, b: unit[a:b].copy(), len(unit), (0.05,), 0.05, window=1)
+
+
+def _compile_substring(unit: str) -> None:
+    from curate.dedup.cutting import cut_spans
+    from curate.dedup.substring import find_all
+    from curate.dedup.substring_config import SubstringConfig
+
+    rows = _rows().select(["id", "text"]).append_column("row", pa.array(range(len(_TEXTS)), pa.int32()))
+    with tempfile.TemporaryDirectory(prefix="curate-warm-") as scratch:
+        config = SubstringConfig.model_validate({"unit": unit, "n": 4, "within": True})
+        for _, _, (spans, *_) in find_all(LocalFolder(Path(scratch)), {"a": [rows]}, config):
+            cut_spans(rows.column("text"), [spans]).words()
 
 
 def _rows() -> pa.RecordBatch:
