@@ -17,7 +17,7 @@ probability of about (n / 2^61)^2, 10^-33 for n = 50, so among 10^12 different s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,8 +38,8 @@ from curate.store.folder import Folder
 from curate.store.shards import Output
 
 __all__ = [
-    "Frequent", "Slice", "SpanFinder", "find_windows", "join_seeds", "join_windows", "most_frequent", "range_name",
-    "sign_shard", "slices",
+    "Frequent", "Slice", "SpanFinder", "find_all", "find_windows", "join_seeds", "join_windows", "most_frequent",
+    "range_name", "sign_shard", "slices",
 ]  # fmt: skip
 
 U64 = npt.NDArray[np.uint64]
@@ -264,6 +264,24 @@ class SpanFinder:
         self._rows = table["row"].to_numpy()[chosen]
         self._place = table["place"].to_numpy()[chosen]
         self._first = table["is_first"].to_numpy()[chosen] & is_first[window[chosen]]
+
+
+def find_all(
+    folder: Folder, shards: Mapping[str, Sequence[pa.RecordBatch]], config: SubstringConfig, partitions: int = 1
+) -> Iterator[tuple[str, Slice, tuple[pa.Array, pa.Array, pa.Array]]]:
+    """All five passes one after another in this process: shard, documents, and their columns of ``LABELS``."""
+    for shard, batches in shards.items():
+        sign_shard(folder, shard, batches, config, partitions)
+    for k in range(partitions):
+        join_seeds(folder, list(shards), config, k, partitions)
+    for shard, batches in shards.items():
+        find_windows(folder, shard, batches, config, partitions)
+    for k in range(partitions):
+        join_windows(folder, list(shards), config, k, partitions)
+    for shard, batches in shards.items():
+        with SpanFinder.opened(folder, shard, config, partitions) as finder:
+            for part in slices(batches):
+                yield shard, part, finder.spans(part)
 
 
 def _only(part: Slice, chosen: I64) -> tuple[Bytes, Offsets]:

@@ -14,6 +14,9 @@ MAX_PARTITIONS = 4096
 class SubstringConfig(BaseModel):
     r"""Spans of at least ``n`` units that occur more than once are recorded, and cut out if asked (Lee et al. 2022).
 
+    Looked at are the documents that still stand: not dropped by a stage, no duplicates, not opted out. A document that
+    ``keep`` of the config, a rater or another cut takes away later may have been the one that kept a span.
+
     Attributes:
         unit: ``words``: runs of ``\w`` with their marks, compared in NFC and lower case, whatever stands between them;
             ``characters``: code points as they stand; ``bytes``: UTF-8 bytes as they stand, spans shrunk to whole

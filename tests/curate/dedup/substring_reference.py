@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate.dedup import substring as passes
+from curate.dedup.substring import find_all
 from curate.dedup.substring_config import SubstringConfig
 from curate.store.folder import LocalFolder
 
@@ -86,24 +86,12 @@ def found_by_passes(
     path: Path, shards: Shards, config: SubstringConfig, batch_rows: int = 3
 ) -> dict[str, tuple[Spans, Spans, float]]:
     """The same from the five passes, each over files of ``path``."""
-    folder, partitions = LocalFolder(path), config.partitions or 1
-    names = list(shards)
     batches = {name: _batches(documents, batch_rows) for name, documents in shards.items()}
-    for name in names:
-        passes.sign_shard(folder, name, batches[name], config, partitions)
-    for k in range(partitions):
-        passes.join_seeds(folder, names, config, k, partitions)
-    for name in names:
-        passes.find_windows(folder, name, batches[name], config, partitions)
-    for k in range(partitions):
-        passes.join_windows(folder, names, config, k, partitions)
     out = {}
-    for name in names:
-        with passes.SpanFinder.opened(folder, name, config, partitions) as finder:
-            for part in passes.slices(batches[name]):
-                columns = [c.to_pylist() for c in finder.spans(part)]
-                for row, cut, kept, ratio in zip(part.rows.tolist(), *columns, strict=True):
-                    out[shards[name][row][0]] = (_pairs(cut), _pairs(kept), ratio)
+    for name, part, found in find_all(LocalFolder(path), batches, config, config.partitions or 1):
+        columns = [c.to_pylist() for c in found]
+        for row, cut, kept, ratio in zip(part.rows.tolist(), *columns, strict=True):
+            out[shards[name][row][0]] = (_pairs(cut), _pairs(kept), ratio)
     return out
 
 
