@@ -73,7 +73,7 @@ class ExtractHtml(Stage):
     """
 
     name = "extract_html"
-    version = 1
+    version = 2
     follows = (
         "resiliparse extract_plain_text with main_content (Bevendorff et al., 2018 ECIR), formatted, without alt "
         "texts, links and form fields; trafilatura (Barbaresi, 2021 ACL) without its deduplication, which keeps state "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from curate.stages.html_rescue import rescue, without_guards
@@ -68,3 +71,43 @@ def test_hostile_markup_is_linear() -> None:
     rescue("<ul>" * 200_000 + "</ul>" * 200_000)
     rescue("<li" * 300_000 + ">" + " " * 1_000_000 + "<")
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("html", "wanted"),
+    [
+        ("<a href='1'>Home</a><a href='2'>about us</a>", "Home about us"),
+        ("<div><span><a href='1'>one</a></span><span><a href='2'>two</a></span></div>", "one two"),
+        ("<span>Weight</span><span>12 kg</span>", "Weight 12 kg"),
+        ("<span>It ended.</span><span>Another began.</span>", "It ended. Another began."),
+        ("<b>HOKA</b><b>Clifton</b>", "HOKA Clifton"),
+        ("<strong>Size</strong><span>9</span>", "Size 9"),
+    ],
+)
+def test_neighbours_that_style_sheets_keep_apart_are_two_words(html: str, wanted: str) -> None:
+    assert re.sub("<[^>]*>", "", rescue(html)) == wanted
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<b>W</b><span>elcome</span>",
+        "You<b>Tube</b>",
+        "<span>S</span><span>Mart</span>",
+        "<span>19</span><span>99</span>",
+        "<a href='1'>one</a> <a href='2'>two</a>",
+        "<a href='1'>one</a><a name='here'></a> two",
+        "<pre><span>get</span><span>Value</span><a>x</a><a>y</a></pre>",
+        "<code><span>x</span><span>1</span></code>",
+        "<p>long</p>" + "</a><a>" * 20,
+    ],
+)
+def test_seams_within_words_and_code_stay(html: str) -> None:
+    assert rescue(html) == html
+
+
+def test_seams_of_hostile_pages_cost_linear_time() -> None:
+    began = time.process_time()
+    for part in ("</a><a>", "x</a><a href='", "<pre>", "</a><a "):
+        rescue(part * 20_000)
+    assert time.process_time() - began < 5
