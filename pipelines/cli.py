@@ -124,12 +124,18 @@ def show(
         list[str] | None, typer.Option(help="Columns to show; repeatable, or separated by commas.")
     ] = None,
     chars: Annotated[int, typer.Option(min=0, help="Characters of text per document; 0 shows all of it.")] = 600,
+    duplicates_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="The cluster of duplicates of this document: who stays, who went, how similar."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Read a sample of documents. Example: curate show out/quickstart --reason language."""
     chosen = [name.strip() for item in columns or [] for name in item.split(",") if name.strip()]
     call("show", json, folder=folder, where=where, reason=reason, limit=limit, seed=seed, columns=chosen or None,
-         chars=chars)  # fmt: skip
+         chars=chars, duplicates_of=duplicates_of)  # fmt: skip
 
 
 @app.command()

@@ -16,10 +16,15 @@ import xxhash
 
 from curate.errors import ConfigError
 from pipelines.config_errors import nearest
+from pipelines.duplicates import cluster_of, with_survivors
+from pipelines.verify import open_run
+from pipelines.why import explain
 
 BATCH_ROWS = 2048
 #: shown where --columns names none, beside the labels
-FIRST = ("id", "url", "source", "offset", "stage", "reason", "value", "threshold", "detail", "survivor")
+FIRST = ("id", "url", "source", "offset", "kind", "stage", "reason", "value", "threshold", "similarity", "containment",
+         "detail", "survivor", "survivor_url")  # fmt: skip
+LAST = ("text", "survivor_text")
 
 
 def sample(
@@ -31,7 +36,9 @@ def sample(
     seed: int,
     columns: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
-    """Up to ``limit`` documents as plain values, `text` last.
+    """Up to ``limit`` documents as plain values, texts last.
+
+    A dropped duplicate comes with the document that stays in its place, unless ``columns`` names what is wanted.
 
     Args:
         where: expression over the columns, as in `keep`.
@@ -57,7 +64,28 @@ def sample(
         raise ConfigError(f"no document was dropped for {reason!r}; " + (f"did you mean {guess!r}? " if guess else "")
                           + f"(in this run: {known})")  # fmt: skip
     chosen_columns = None if columns is None else _checked(columns, files)
-    return [_ordered(row, chosen_columns) for _, _, row in sorted(best, key=lambda item: (-item[0], item[1]))]
+    rows = [row for _, _, row in sorted(best, key=lambda item: (-item[0], item[1]))]
+    if reason is not None and columns is None and any(row.get("survivor") for row in rows):
+        rows = with_survivors(open_run(run_dir), rows)
+    return [_ordered(row, chosen_columns) for row in rows]
+
+
+def cluster(run_dir: str, key: str, *, limit: int) -> list[dict[str, Any]]:
+    """The survivor of the cluster of the document ``key`` and its most similar duplicates, as plain values.
+
+    Args:
+        key: an id, the beginning of one, a URL, or the input's own id, as `curate why` takes it.
+
+    Raises:
+        ConfigError: nothing or more than one document matches, or it has no duplicates.
+    """
+    found = explain(run_dir, key)
+    if "matches" in found:
+        raise ConfigError(f"{key!r} names {found['of']} documents: give an id (`curate why {key} --run …` lists them)")
+    rows = cluster_of(open_run(run_dir), found["id"], limit)
+    if not rows:
+        raise ConfigError(f"the document {found['id']} has no duplicates in {run_dir}")
+    return [_ordered(row, None) for row in rows]
 
 
 def _files(run_dir: str, folder: str) -> list[tuple[Any, str]]:
@@ -152,5 +180,5 @@ def _ordered(row: dict[str, Any], columns: list[str] | None) -> dict[str, Any]:
     if columns is not None:
         return {name: row.get(name) for name in columns}
     first = [name for name in FIRST if name in row]
-    rest = [name for name in row if name not in FIRST and name != "text"]
-    return {name: row[name] for name in [*first, *rest, *(["text"] if "text" in row else [])]}
+    rest = [name for name in row if name not in FIRST and name not in LAST]
+    return {name: row[name] for name in [*first, *rest, *(name for name in LAST if name in row)]}

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from curate.errors import ConfigError
 from pipelines.books import DECIDING
+from pipelines.duplicates import duplicate_of, stands_for
 from pipelines.graph import steps_of
 from pipelines.steps.base import Run
 from pipelines.steps.cut import cut_of
@@ -25,7 +26,9 @@ def explain(run_dir: str, key: str) -> dict[str, Any]:
 
     Returns:
         ``id``, ``url``, ``source``, ``offset``, ``end`` (kept, dropped or failed), ``history`` (one entry per step
-        that said something) and ``labels``. With several matches: ``matches``, their ids and ends.
+        that said something), ``labels``, and where whole documents were compared ``duplicate_of`` (the survivor, its
+        similarity, how it was found) or ``stands_for`` (how many were removed, the most similar of them). With several
+        matches: ``matches``, their ids and ends.
 
     Raises:
         ConfigError: nothing matches.
@@ -107,8 +110,16 @@ def _tell(run: Run, id_: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
         "end": _end(entries),
         "history": history,
         **({"cut": cut} if cut is not None else {}),
+        **_duplicates(run, id_),
         "labels": said,
     }
+
+
+def _duplicates(run: Run, id_: str) -> dict[str, Any]:
+    """The document that stays in this one's place, or how many this one stands for."""
+    pair = duplicate_of(run, id_)
+    group = stands_for(run, id_) if pair is None else None
+    return {name: value for name, value in (("duplicate_of", pair), ("stands_for", group)) if value is not None}
 
 
 _IDENTITY = {"id", "url", "source", "offset", "length", "source_id", "_kind", "_shard"}
@@ -120,7 +131,7 @@ def _labels(run: Run, entries: list[dict[str, Any]]) -> dict[str, Any]:
     if row is None:
         return {}
     said: dict[str, Any] = {}
-    for step in ("documents", "labels", "dedup", "substring", "rate"):
+    for step in ("documents", "labels", "dedup", "substring", "semantic", "rate"):
         name = f"labels/{step}/{entries[0]['_shard']}.parquet"
         if run.folder.exists(name):
             said |= run.folder.table(name).slice(row, 1).to_pylist()[0]

@@ -100,7 +100,9 @@ def test_the_surface_is_the_one_that_is_written_here() -> None:
         "run": ["--accept-input-changes", "--json", "--set", "config"],
         "status": ["--json", "folder"],
         "why": ["--json", "--run", "key"],
-        "show": ["--chars", "--columns", "--json", "--limit", "--reason", "--seed", "--where", "folder"],
+        "show": [
+            "--chars", "--columns", "--duplicates-of", "--json", "--limit", "--reason", "--seed", "--where", "folder",
+        ],
         "verify": ["--json", "--quick", "folder"],
         "mix": ["--json", "--set", "folder"],
         "report": ["--json", "--set", "folder"],
