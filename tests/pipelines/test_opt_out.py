@@ -111,6 +111,20 @@ def test_a_rebuild_equals_a_run_that_knew_the_list_from_the_start(
     assert digests(run(fresh, monkeypatch)) == rebuilt
 
 
+def test_a_listed_survivor_is_replaced_by_the_next_of_its_cluster(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run(config, monkeypatch)
+    (survivor,) = {"b", "twin"} & set(names(done, "corpus"))
+    (other,) = {"b", "twin"} - {survivor}
+    (config.parent / "ids.txt").write_text(f"{survivor}\n")
+    run(config, monkeypatch)
+    assert names(done, "corpus") == sorted({"a", "c", "e", other})
+    (config.parent / "ids.txt").write_text("b\ntwin\n")
+    run(config, monkeypatch)
+    assert names(done, "corpus") == ["a", "c", "e"]
+
+
 def test_every_list_says_what_it_named_and_what_idles(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (config.parent / "ids.txt").write_text("a\nnobody\n")
     (config.parent / "urls.txt").write_text("http://one.example/a\nhttp://one.example/a\n")
