@@ -28,7 +28,7 @@ from pipelines.steps.dedup_files import partition_names, receipt_of, sealed_file
 from pipelines.steps.dedup_gather import DedupGather
 from pipelines.steps.dedup_join import DedupJoin
 from pipelines.steps.dedup_pairs import AUDIT_NAME, PAIRS_NAME, DedupPairs
-from pipelines.steps.dedup_sign import DedupSign, plan_of, signature_name
+from pipelines.steps.dedup_sign import OPT_OUT, DedupSign, plan_of, signature_name
 from pipelines.steps.dedup_solve import SHARDS_PER_SECTION, DedupSolve, fates_name
 
 __all__ = ["AUDIT_NAME", "PAIRS_NAME", "DedupLabels", "added_steps"]
@@ -36,7 +36,8 @@ __all__ = ["AUDIT_NAME", "PAIRS_NAME", "DedupLabels", "added_steps"]
 
 def added_steps(run: Run, labelled: tuple[Step, ...]) -> list[Step]:
     """The steps that find whole duplicates."""
-    before = tuple(step.name for step in labelled)
+    asked = (OPT_OUT,) if run.config.opt_out is not None else ()
+    before = (*(step.name for step in labelled), *asked)
     kinds = (DedupSign, DedupJoin, DedupComponents, DedupGather, DedupSolve, DedupPairs, DedupLabels)
     return [kind(run, before) for kind in kinds]
 
