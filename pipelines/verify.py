@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, VerificationError
+from curate.store.arrow_files import digest_arrow
 from curate.store.folder import Folder, open_folder
 from curate.store.receipts import Receipt, read_receipts
 from curate.store.shards import digest_shard
@@ -71,14 +72,14 @@ def _outputs(folder: Folder, run: Run, data: bool) -> Iterator[str]:
                     yield f"{output.path}: named by the receipt of {step.name}/{receipt.partition}, not there"
                 elif folder.size(output.path) != output.bytes:
                     yield f"{output.path}: {folder.size(output.path)} bytes, its receipt says {output.bytes}"
-                elif data and output.path.endswith(".parquet"):
+                elif data and output.path.endswith((".parquet", ".arrow")):
                     yield from _content(folder, output.path, output.rows, output.digest)
 
 
 def _content(folder: Folder, path: str, rows: int, digest: str) -> Iterator[str]:
     try:
-        found_rows, found = digest_shard(folder, path)
-    except (OSError, ValueError) as error:
+        found_rows, found = digest_arrow(folder, path) if path.endswith(".arrow") else digest_shard(folder, path)
+    except (OSError, ValueError, VerificationError) as error:
         yield f"{path}: cannot be read ({type(error).__name__}): damaged since it was written"
         return
     if (found_rows, found) != (rows, digest):

@@ -22,7 +22,7 @@ class VectorsConfig(BaseModel):
     )
     dimension: int | None = Field(
         default=None,
-        ge=8,
+        ge=1,
         le=8192,
         description="hashed: length of the vectors, a multiple of 8, null: 256. Others: checked against what is found.",
     )

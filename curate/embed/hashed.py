@@ -21,8 +21,8 @@ F32 = npt.NDArray[np.float32]
 VERSION = 1
 #: 2 to this power buckets for words, and as many for pairs; their table takes dimension bytes each
 BITS = 17
-#: a pair says less than a word, and changes with every reordering
-PAIR_WEIGHT = 0.5
+#: a pair says less than a word: at this weight words moved within a line cost a cosine of about 0.07
+PAIR_WEIGHT = 0.2
 #: bytes read at either end of a text; a shorter text is read whole
 HEAD, TAIL = 1 << 15, 1 << 13
 
@@ -41,7 +41,7 @@ class WordWeights:
         self.documents += len(texts)
 
     def weights(self) -> F32:
-        """``1 + ln((1 + documents) / (1 + frequency))``, pairs at half: (buckets,)."""
+        """``1 + ln((1 + documents) / (1 + frequency))``, pairs at a fifth: (buckets,)."""
         found = 1.0 + np.log((1 + self.documents) / (1 + self.frequencies))
         found[1 << BITS :] *= PAIR_WEIGHT
         return found.astype(np.float32)
