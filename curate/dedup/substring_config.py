@@ -28,7 +28,8 @@ class SubstringConfig(BaseModel):
         keep: ``first``: the span stays in the document with the smallest id (``within``: at its first place there),
             and nothing of such a first occurrence is ever cut, even where another span overlaps it; ``none``: it is cut
             everywhere.
-        remove: cut the recorded spans out of the texts when the corpus is written; else they are only labels.
+        remove: cut the recorded spans out of the texts when the corpus is written, and count their tokens anew; all
+            other labels go on describing the text as it was. Without it the spans are only labels.
         min_remaining_words: a document from which spans were cut and that is left with fewer words is dropped
             (``substring:nothing_left``).
         partitions: ranges of hashes that are joined apart, a power of two; null: one per 64 MiB of input, at most 4096.

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/substring.py [TEXTS.parquet …] [--shards 4] [--partitions 4]
 
-Without files, ``weborganizer_dev``, ``annotated_web_dev`` (few repeats) and ``ota_neardup_dev`` (nearly all repeats) are
-read (``CURATE_SHARED``). One process; compiled code is loaded beforehand. The suffix array needs the package
-``pydivsufsort`` and is left out where it is missing; it holds the whole corpus in memory, which is what it is compared
-for: the spans must be the same to the byte.
+Without files, ``weborganizer_dev``, ``annotated_web_dev`` (few repeats) and ``ota_neardup_dev`` (nearly all repeats)
+are read (``CURATE_SHARED``). One process; compiled code is loaded beforehand. The suffix array needs the package
+``pydivsufsort`` and is left out where it is missing. It holds the whole corpus in memory; its spans must be the same to
+the byte.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def run(files: list[Path], shards: int, partitions: int, say: Callable[..., None
             mb = size / 1e6
             marks = covered_by(texts, found)
             say(
-                "substring", file=file.parent.name, unit=unit, n=n, mb=round(mb, 1), shards=shards, partitions=partitions,
+                "substring", file=file.parent.name, unit=unit, n=n, mb=round(mb, 1),
+                shards=shards, partitions=partitions,
                 cpu_s_per_mb=round(sum(costs.values()) / mb, 4), disk_bytes_per_byte=round(disk / size, 3),
                 repeated_ratio=round(float(marks.mean()), 4),
                 peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

@@ -33,7 +33,7 @@ TEXTS = {
 }
 
 
-def make(folder: Path, **options: Any) -> Path:
+def make(folder: Path, changes: dict[str, Any] | None = None, **options: Any) -> Path:
     """A run in this process over the five documents in two files; where it is."""
     (folder / "input").mkdir(parents=True)
     lines = [json.dumps({"id": k, "text": t}) for k, t in TEXTS.items()]
@@ -43,7 +43,7 @@ def make(folder: Path, **options: Any) -> Path:
     config = write_config(
         folder / "r.json", folder / "input", stages=[{"tokens": {}}],
         dedup=[{"exact": {}}, {"substring": {"n": 12, "partitions": 2, **options}}],
-        recipe={"groups": ["dedup_kind"], "quality_bands": None}, report={},
+        **{"recipe": {"groups": ["dedup_kind"], "quality_bands": None}, "report": {}, **(changes or {})},
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         result = run_here(load_config(config), folder / "scratch", patch)
@@ -142,6 +142,16 @@ def test_without_remove_the_spans_are_labels_and_the_texts_stay(cut: Path, tmp_p
     spans = "substring_spans"
     assert [found[k][spans] for k in "abc"] == [everything_labels(cut)[found[k]["id"]] for k in "abc"]
     assert "cut" not in explain(str(run), "a")
+
+
+def test_who_opts_out_keeps_no_span_from_the_others(cut: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text(keeper(cut) + "\n")
+    changes = {"recipe": None, "report": None, "opt_out": {"ids": [str(tmp_path / "ids.txt")]}}
+    found = {
+        row["source_id"]: row for row in rows(make(tmp_path, changes, remove=True, min_remaining_words=0), "corpus")
+    }
+    left = [key for key in "abc" if key != keeper(cut)]
+    assert sorted(NOTICE[:-1].lower() in found[key]["text"].lower() for key in left) == [False, True]
 
 
 def everything_labels(run: Path) -> dict[str, Any]:
