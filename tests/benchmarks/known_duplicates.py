@@ -59,7 +59,7 @@ def write_crawl(rows: Iterable[dict[str, Any]], path: Path) -> int:
             page = row["html"].encode("utf-8") if isinstance(row["html"], str) else row["html"]
             fields = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(page)))]
             headers = StatusAndHeaders("200 OK", fields, protocol="HTTP/1.1")
-            date = {"WARC-Date": row["crawl_time"].strftime("%Y-%m-%dT%H:%M:%SZ")}
+            date = {"WARC-Date": row["crawl_time"][:19].replace(" ", "T") + "Z"}
             record = writer.create_warc_record(
                 row["url"], "response", payload=io.BytesIO(page), http_headers=headers, warc_headers_dict=date
             )
