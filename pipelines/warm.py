@@ -85,7 +85,9 @@ def targets_of(run: Run) -> list[str]:
     matching = ["dedup"] if run.config.duplicates(*WHOLE_DOCUMENTS) else []
     semantic = ["semantic"] if run.config.duplicates("semantic") or run.config.vectors is not None else []
     spans = [f"substring:{options.unit}" for options in run.config.duplicates("substring")]  # type: ignore[attr-defined]
-    return [*stages, *matching, *spans, *semantic, *(f"card:{name}" for name in run.config.labels)]
+    repeated = run.config.duplicates("lines", "paragraphs")
+    lines = [f"lines:{counting}" for counting in sorted({o.counting for o in repeated})]  # type: ignore[attr-defined]
+    return [*stages, *matching, *lines, *spans, *semantic, *(f"card:{name}" for name in run.config.labels)]
 
 
 def _part(run: Run, target: str) -> str:
@@ -130,6 +132,8 @@ def compile_target(config_path: Path, target: str) -> None:
         _compile_dedup(config)
     elif kind == "semantic":
         _compile_semantic()
+    elif kind == "lines":
+        _compile_lines(name)
     elif kind == "substring":
         _compile_substring(name)
     elif kind == "card":
@@ -184,6 +188,23 @@ def _compile_semantic() -> None:
     found = spherical_kmeans(unit, 1, engine="numpy")
     distances(unit, found.centroids, np.zeros(len(unit), np.int32))
     compare(lambda a, b: unit[a:b].copy(), len(unit), (0.05,), 0.05, window=1)
+
+
+def _compile_lines(counting: str) -> None:
+    from curate.dedup.bloom import Size, fill_filter
+    from curate.dedup.cutting import cut_spans
+    from curate.dedup.lines import Counts, halves, summed, units_of
+    from curate.dedup.lines_config import LinesConfig
+
+    rows = _rows()
+    found = units_of(rows.column("text"), LinesConfig())
+    high, low = halves(rows.column("id"))
+    ones = np.ones(len(found.key), np.uint32)
+    counts = summed([Counts(found.key, ones, high[found.document], low[found.document])])
+    spans = pa.array([[{"start": 0, "end": 1}], None])
+    cut_spans(rows.column("text"), [spans]).words()
+    if counting == "bloom":
+        fill_filter([counts], Size.for_keys(len(counts), 0.01), len(counts), 2)
 
 
 def _compile_substring(unit: str) -> None:

@@ -156,8 +156,10 @@ def _normalised(folded: Kernel, i: int, end: int, gaps: Kernel, out: Kernel) -> 
     o, words = 0, 0
     inside = False
     while i < end:
-        width = width_at(folded, i)
-        kind = gaps[code_at(folded, i, width)]
+        width, kind = 1, gaps[folded[i]]
+        if folded[i] >= 0x80:
+            width = width_at(folded, i)
+            kind = gaps[code_at(folded, i, width)]
         if kind & _GAP:
             inside = False
         else:
@@ -169,6 +171,9 @@ def _normalised(folded: Kernel, i: int, end: int, gaps: Kernel, out: Kernel) -> 
                 inside = True
             if kind & _ZERO:
                 out[o] = 48
+                o += 1
+            elif width == 1:
+                out[o] = folded[i]
                 o += 1
             else:
                 for k in range(width):
