@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.error_codes import meaning_of
 from curate.errors import ConfigError
 from pipelines.books import DECIDING
 from pipelines.duplicates import duplicate_of, stands_for
@@ -95,7 +96,9 @@ def _tell(run: Run, id_: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
     for entry in entries:
         if entry["_kind"] in {"dropped", "failed"}:
             wanted = ("stage", "reason", "value", "threshold", "survivor", "error", "level", "detail")
-            history.append({"end": entry["_kind"]} | {k: entry[k] for k in wanted if entry.get(k) is not None})
+            said_of = {k: entry[k] for k in wanted if entry.get(k) is not None}
+            meaning = meaning_of(entry.get("error"))
+            history.append({"end": entry["_kind"]} | said_of | ({"meaning": meaning} if meaning else {}))
     labels = next((e for e in entries if e["_kind"] == "corpus"), None)
     said = {k: v for k, v in labels.items() if k not in _IDENTITY} if labels else _labels(run, entries)
     cut = cut_of(steps_of(run), said)
@@ -122,6 +125,19 @@ def _duplicates(run: Run, id_: str) -> dict[str, Any]:
     return {name: value for name, value in (("duplicate_of", pair), ("stands_for", group)) if value is not None}
 
 
+#: steps that write label tables, in the order in which they run
+_LABELLED = (
+    "documents",
+    "labels",
+    "opt_out",
+    "dedup",
+    "lines",
+    "paragraphs",
+    "substring",
+    "semantic",
+    "rehydrate",
+    "rate",
+)
 _IDENTITY = {"id", "url", "source", "offset", "length", "source_id", "_kind", "_shard"}
 
 
@@ -131,7 +147,7 @@ def _labels(run: Run, entries: list[dict[str, Any]]) -> dict[str, Any]:
     if row is None:
         return {}
     said: dict[str, Any] = {}
-    for step in ("documents", "labels", "dedup", "substring", "semantic", "rate"):
+    for step in _LABELLED:
         name = f"labels/{step}/{entries[0]['_shard']}.parquet"
         if run.folder.exists(name):
             said |= run.folder.table(name).slice(row, 1).to_pylist()[0]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.documents import column
+from curate.errors import ConfigError
 from curate.recipe.groups import group_expression, repeat_expression, token_expression
 from curate.recipe.realise import shuffle_keys
 from curate.recipe.recipe import Documents, Recipe
@@ -49,6 +50,10 @@ def documents_by_group(
         group, repeats = group_expression(recipe_columns), repeat_expression(repeat_column)
         parts.append(shard.select("id", group.alias("group"), tokens.alias("tokens"), repeats.alias("repeats")))
     joined = pl.concat(parts).sort("group", "id")
+    if joined.height and joined["repeats"].min() < 0:  # type: ignore[operator]  # whole numbers
+        raise ConfigError(
+            f"recipe.repeat_column: {repeat_column!r} holds numbers below 0; a document cannot be unwritten"
+        )
     return {
         str(name): Documents(
             own["id"].to_list(),

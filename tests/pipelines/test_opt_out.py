@@ -24,7 +24,7 @@ def _text(name: str) -> str:
     if name == "twin":
         return _text("b")
     start = sorted(HOSTS).index(name)
-    return " ".join(WORDS[start : start + 25]) + (f" {SECRET}" if name in ("a", "c") else f" {name * 5}")
+    return " ".join(WORDS[start : start + 25]) + (f"\nshared {SECRET}" if name in ("a", "c") else f" {name * 5}")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> Path:
         (tmp_path / f"{kind}.txt").write_text("# nobody yet\n")
     return write_config(
         tmp_path / "r.json", tmp_path / "input", stages=[{"pii": {}}, {"text_stats": {}}], report={"examples": 9},
-        dedup=[{"exact": {}}], keep="dedup_is_survivor", mix={"columns": None},
+        dedup=[{"exact": {}}, {"lines": {"min_occurrences": 2}}], keep="dedup_is_survivor", mix={"columns": None},
         opt_out={"ids": ["ids.txt"], "urls": ["urls.txt"], "domains": ["domains.txt"]},
     )  # fmt: skip
 
@@ -75,7 +75,9 @@ def holding(run: Path, word: str, *without: str) -> list[str]:
 def test_what_is_listed_leaves_all_that_is_delivered(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(config, monkeypatch)
     assert names(done, "corpus") == ["a", "b", "c", "e"]
-    assert {p.partition("/")[0] for p in holding(done, SECRET)} == {"documents", "corpus", "mixed", "report"}
+    assert {p.partition("/")[0] for p in holding(done, SECRET)} == {
+        "documents", "corpus", "mixed", "report", "dedup", "steps"
+    }  # fmt: skip
     (config.parent / "domains.txt").write_text("one.example\n")
     run(config, monkeypatch)
     assert names(done, "corpus") == ["b", "e"]

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 
+from curate.errors import ConfigError
 from curate.export.sampler import documents_by_group, mix, plan_copies, tokens_written
 from curate.recipe.groups import tally
 from curate.recipe.recipe import Recipe, recipe_by_rule
@@ -94,3 +96,41 @@ def test_the_group_table_adds_up_to_the_corpus() -> None:
     assert sum(groups["documents"].to_pylist()) == 400
     assert sum(groups["tokens"].to_pylist()) == sum(table["tokens_count"].to_pylist())
     assert sum(groups["text_bytes"].to_pylist()) == sum(len(t) for t in table["text"].to_pylist())
+
+
+def test_a_document_that_is_repeated_is_drawn_like_so_many_documents(tmp_path: Path) -> None:
+    table = corpus(60)
+    times = np.arange(60) % 4
+    table = table.append_column("times", pa.array(times))
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    groups = tally([frame[:20], frame[20:]], ["domain"], "tokens_count", "times")
+    documents = documents_by_group([frame], ["domain"], "tokens_count", "times")
+    held = int((table["tokens_count"].to_numpy() * times).sum())
+    assert (groups.tokens, groups.frame["documents"].sum()) == (held, times.sum())
+    settings = {"rule": "natural", "max_epochs": 4.0, "temperature": 1.0, "seed": 5}
+    whole = recipe_by_rule("t", groups, "d", documents, budget_tokens=None, **settings)  # type: ignore[arg-type]
+    assert {k: v.copies for k, v in plan_copies(whole, documents).items()} == {
+        id_: n for id_, n in zip(table["id"].to_pylist(), times.tolist(), strict=True) if n
+    }
+    some = recipe_by_rule("t", groups, "d", documents, budget_tokens=held // 3, **settings)  # type: ignore[arg-type]
+    written = tokens_written(iter(mixed(table, some, documents, 7, 3, tmp_path)))
+    assert written == {g.group: g.tokens for g in some.groups}
+    copies = [plan_copies(some, documents).get(id_) for id_ in table["id"].to_pylist()]
+    assert all((c.copies if c else 0) <= n for c, n in zip(copies, times.tolist(), strict=True))
+
+
+def test_repeating_once_is_repeating_nothing() -> None:
+    table = corpus(80).append_column("times", pa.array(np.ones(80, np.int64)))
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    once = documents_by_group([frame], ["domain"], "tokens_count", "times")
+    for name, own in documents_by_group([frame], ["domain"], "tokens_count").items():
+        for wanted in (0, 1000, 12_345, 10**6):
+            assert own.drawn(3, wanted).copies.tolist() == once[name].drawn(3, wanted).copies.tolist()
+
+
+def test_a_document_cannot_be_unwritten() -> None:
+    frame = pl.DataFrame({"id": ["0" * 32], "domain": ["a"], "tokens_count": [5], "times": [-1]})
+    with pytest.raises(ConfigError, match=r"recipe\.repeat_column: 'times' holds numbers below 0"):
+        documents_by_group([frame], ["domain"], "tokens_count", "times")
