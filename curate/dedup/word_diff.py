@@ -62,8 +62,8 @@ def word_diff(first: str, second: str, *, most_shown: int = MOST_SHOWN) -> WordD
     """The diff that turns ``first`` into ``second``."""
     cut = max(0, len(first) - MOST_CHARS) + max(0, len(second) - MOST_CHARS)
     first, second = first[:MOST_CHARS], second[:MOST_CHARS]
-    head = _equal_head(first, second)
-    tail = _equal_tail(first[head:], second[head:])
+    head = _equal_head(first, second) if first != second else 0
+    tail = _equal_tail(first[head:], second[head:]) if first != second else 0
     found = _middle(first[head : len(first) - tail], second[head : len(second) - tail], most_shown)
     ahead, after = _count(first[:head]), _count(first[len(first) - tail :])
     beyond = found.uncompared + (cut and max(1, cut // 6))  # about as many words, for texts of megabytes

@@ -6,22 +6,27 @@ import pytest
 
 from curate.inspect.data import (
     Cluster,
+    ClusterMember,
+    DuplicateAudit,
     Duplicates,
     Example,
     FunnelRow,
     GroupExamples,
     HeatMap,
     Histogram,
+    LargeCluster,
     Place,
     Problem,
     Reason,
+    Removal,
+    RemovedPair,
     ReportData,
     SourceRow,
     Sums,
     ValueCount,
     ValueCounts,
 )
-from curate.inspect.report import render_report
+from curate.inspect.report import render_audit, render_report
 from curate.recipe.recipe import NO_RUNS, GroupShare, Recipe
 from tests.curate.inspect.hostile import ADDRESSES, MARKUP, Elements
 
@@ -42,10 +47,31 @@ def everywhere(text: str, url: str) -> ReportData:
         histograms=(Histogram(text, (0.0, 1.0, 2.0), (1, 0), (0, 2), 1, False, text, text),),
         values=(ValueCounts(text, (ValueCount(text, 1, 10), ValueCount(None, 1, 0)), text),),
         heat=HeatMap(text, text, (text,), (text,), {(text, text): 1}, {(text, text): 10}),
-        duplicates=Duplicates(3, {2: 1}, (Cluster(text, 2, url),), {"exact": 1}), recipe=recipe, mixed=(2, 10),
+        duplicates=Duplicates(3, {2: 1}, (Cluster(text, 2, url),), {"exact": 1}, audit(text, url)), recipe=recipe,
+        mixed=(2, 10),
         groups=(GroupExamples(text, 1, (example,)),), sources=(SourceRow(text, text, 100, 3, 3, 0, 0, 100),),
         versions={text: text}, steps=((text, 1, text),), config=text,
     )  # fmt: skip
+
+
+def audit(text: str, url: str) -> DuplicateAudit:
+    """An audit in which every string is ``text``."""
+    group = Removal(text, 3, 1, 0, 1, 30, 20)
+    members = (ClusterMember(text, "minhash", 0.9, url, text),)
+    pair = RemovedPair(
+        text, text, "minhash", text, 1, 0.9, 0.95, 0.9, url, None, text, text, 5, 1, 1, 0,
+        (("=", text), ("-", text), ("+", text), ("…", text)),
+    )  # fmt: skip
+    return DuplicateAudit(
+        group, 0.8, {2: 1}, {90: 1}, (LargeCluster(text, 2, 0, 0, 1, url, text, text, members),),
+        {text: (1, (group,)), "host": (1, (group,))}, (pair,),
+    )  # fmt: skip
+
+
+def test_pages_of_the_audit_mark_what_is_lost_by_more_than_colour() -> None:
+    page = render_audit("run", audit("words", "https://host/"))
+    assert "<del>words</del>" in page and "<ins>words</ins>" in page
+    assert 'content: "\\2212"' in page and 'content: "+"' in page and "line-through" in page
 
 
 PLAIN = Elements(render_report(everywhere("plain", "https://host/")))
