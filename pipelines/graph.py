@@ -25,6 +25,7 @@ _DUPLICATES = (
     ("pipelines.steps.dedup_audit", ("exact", "minhash")),
     ("pipelines.steps.semantic", ("semantic",)),
     ("pipelines.steps.rehydrate", ("rehydrate",)),
+    ("pipelines.steps.dedup_index", ("index",)),
 )
 
 

@@ -18,6 +18,7 @@ Model = TypeVar("Model", bound=BaseModel)
 DEDUP = {
     "exact": "curate.dedup.config:ExactConfig",
     "minhash": "curate.dedup.config:MinhashConfig",
+    "index": "curate.dedup.index_config:IndexConfig",
     "lines": "curate.dedup.lines_config:LinesConfig",
     "paragraphs": "curate.dedup.lines_config:ParagraphsConfig",
     "substring": "curate.dedup.substring_config:SubstringConfig",

@@ -62,8 +62,14 @@ PAIRS = pa.schema(
         column("kind", pa.string(), "exact, url, content or minhash", nullable=False),
         column("removed_source_id", pa.string(), "the input's own id of the dropped document; null if it has none"),
         column("survivor_source_id", pa.string(), "the input's own id of the survivor; null if it has none"),
+        column("survivor_dump", pa.string(), "name of the earlier run in the index that holds the survivor; null if it "
+               "is in this run"),
     ]
 )  # fmt: skip
+
+#: Follows ``LABELS`` where documents are compared with those of earlier runs.
+EARLIER = column("dedup_survivor_dump", pa.string(), "name of the earlier run in the index that holds the survivor; "
+                 "null if it is in this run, and for survivors")  # fmt: skip
 
 _KINDS = {SAME_TEXT: "exact", SAME_URL: "url", SIMILAR: "minhash", SAME_CONTENT: "content"}
 
@@ -116,7 +122,8 @@ class Resolved(NamedTuple):
     """The answer.
 
     Attributes:
-        labels: shard → table of ``LABELS``, row-aligned with its signature table.
+        labels: shard → table of ``LABELS`` (and ``EARLIER``, if there are earlier runs), row-aligned with its
+            signature table.
         pairs: ``PAIRS``, one row per dropped document, in the order of survivors.
         report: counts.
     """
@@ -262,24 +269,30 @@ def _pairs(corpus: Corpus, survivor: I64, order: I64, similarity: Any, containme
         kind.take(removed),
         sources.take(removed),
         sources.take(kept),
+        _dumps(corpus).take(kept),
     ]
     return pa.Table.from_arrays(arrays, schema=PAIRS)
+
+
+def _dumps(corpus: Corpus) -> pa.Array:
+    return corpus.dumps if corpus.dumps is not None else pa.nulls(len(corpus), pa.string())
 
 
 def _labels(corpus: Corpus, fates: _Fates, similarity: Any, kind: pa.Array) -> dict[Any, pa.Table]:
     size = np.bincount(fates.survivor, minlength=len(corpus))[fates.survivor].astype(np.int64)
     stays = fates.kind == 0
     cluster = corpus.ids.take(pa.array(fates.survivor))
-    table = pa.Table.from_arrays(
-        [
-            corpus.ids,
-            cluster,
-            pa.array(size),
-            pa.array(stays),
-            pa.array(similarity.astype(np.float32), from_pandas=True),
-            pc.if_else(pa.array(stays), None, cluster),
-            kind,
-        ],
-        schema=LABELS,
-    )
+    arrays = [
+        corpus.ids,
+        cluster,
+        pa.array(size),
+        pa.array(stays),
+        pa.array(similarity.astype(np.float32), from_pandas=True),
+        pc.if_else(pa.array(stays), None, cluster),
+        kind,
+    ]
+    if corpus.dumps is not None:
+        arrays.append(pc.if_else(pa.array(stays), None, corpus.dumps.take(pa.array(fates.survivor))))
+    schema = LABELS if corpus.dumps is None else pa.schema([*LABELS, EARLIER])
+    table = pa.Table.from_arrays(arrays, schema=schema)
     return {shard: table.take(pa.array(ranks)) for shard, ranks in zip(corpus.shards, corpus.ranks, strict=True)}

@@ -178,13 +178,14 @@ class SectionReader:
         folder: where it lies.
         name: of the file.
         sealed: what its receipt says.
+        remedy: what messages say is to be done about a damaged file, where it is not made again by running again.
 
     Raises:
         VerificationError: the file is not there, or is not what was sealed; here or by any reading method.
     """
 
-    def __init__(self, folder: Folder, name: str, sealed: Sealed) -> None:
-        self._folder, self._name, self._sealed = folder, name, sealed
+    def __init__(self, folder: Folder, name: str, sealed: Sealed, remedy: str = "") -> None:
+        self._folder, self._name, self._sealed, self._remedy = folder, name, sealed, remedy
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> SectionReader:
@@ -230,6 +231,14 @@ class SectionReader:
                 raise self._damaged(f"row group {group} is not what was written")
             return self._file.read_row_group(group, columns=list(columns) if columns else None, use_threads=False)
 
+    def check(self) -> None:
+        """Read all bytes, parse none; VerificationError if they are not what was written."""
+        with self._checked():
+            for group, end in enumerate(self._ends):
+                start = self._ends[group - 1] if group else 0
+                if _digest(self._source, start, end) != self._digests[group]:
+                    raise self._damaged(f"row group {group} is not what was written")
+
     def section(self, sections: Sequence[int] | range | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of these sections (of all, if None), in the order in which they were written."""
         tables = [self.group(g, columns) for g in self.groups(sections)]
@@ -252,13 +261,14 @@ class SectionReader:
         except VerificationError:
             raise
         except FileNotFoundError as error:
-            place = f"{self._folder.url}/{self._name}"
-            raise VerificationError(f"{place} is gone: run the same command again, it will be made anew") from error
+            remedy = self._remedy or "run the same command again, it will be made anew"
+            raise VerificationError(f"{self._folder.url}/{self._name} is gone: {remedy}") from error
         except _READ_ERRORS as error:
             raise self._damaged(f"it cannot be read ({type(error).__name__})") from error
 
     def _damaged(self, what: str) -> VerificationError:
-        return VerificationError(f"{self._folder.url}/{self._name} was damaged or exchanged: {what}; {REMEDY}")
+        place = f"{self._folder.url}/{self._name}"
+        return VerificationError(f"{place} was damaged or exchanged: {what}; {self._remedy or REMEDY}")
 
 
 def read_sealed(folder: Folder, sealed: Sealed, columns: Sequence[str] | None = None) -> pa.Table:

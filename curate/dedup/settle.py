@@ -22,7 +22,7 @@ from curate.dedup.resolution import Resolved, decide
 from curate.dedup.sections import SectionReader
 from curate.dedup.signatures import SIGNED_WITH, signing_parameters
 from curate.dedup.survivors import Corpus, load_corpus
-from curate.dedup.verify import TextReader, Verifier
+from curate.dedup.verify import EvidenceReader, TextReader, Verifier
 from curate.errors import VerificationError
 from curate.kernels.clusters import first_pairs
 
@@ -36,9 +36,10 @@ def settle(
     tables: Sequence[tuple[Any, int, pa.Table]],
     links: tuple[Link, Link],
     plan: Plan,
-    reader: TextReader,
+    reader: TextReader | EvidenceReader,
     *,
     earlier: int = 0,
+    bits: int = 64,
     memory_mb: float = MEMORY_MB,
 ) -> Resolved:
     """What becomes of the documents of one partition of components.
@@ -48,7 +49,8 @@ def settle(
             here, with the column ``compared``: whether the document's text was gathered.
         links: all pairs and buckets among them.
         reader: gives gathered texts.
-        earlier: that many of the first tables are of earlier runs.
+        earlier: that many of the first tables are of earlier runs; they have a column ``dump``.
+        bits: of each hash in the shingle sets of earlier runs.
         memory_mb: budget for shingle sets; beside it 150 bytes per document and 100 per candidate pair.
 
     Raises:
@@ -63,7 +65,8 @@ def settle(
     number, has_text = np.concatenate([np.zeros(0, np.int64), *numbers]), np.concatenate([[], *compared]).astype(bool)
     rank = np.concatenate([np.zeros(0, np.int64), *corpus.ranks])
     found = _candidates(corpus, number, rank, links, plan.minhash.small_bucket)
-    verifier = Verifier(_with_texts(corpus, rank[has_text]), reader, plan.minhash, memory_mb)
+    seen = _with_texts(corpus, rank[has_text])
+    verifier = Verifier(seen, reader, plan.minhash, memory_mb, earlier=earlier, bits=bits)
     return decide(corpus, plan, found, verifier)
 
 
@@ -99,16 +102,18 @@ def _with_texts(corpus: Corpus, ranks: I64) -> Corpus:
 
 
 class SectionTexts:
-    """Texts that were gathered into one section of sealed files, one file per shard.
+    """Texts and shingle sets that were gathered into one section of sealed files, one file per shard.
 
     Memory: the row groups that a request touches, one at a time, and the last one.
 
     Args:
         opened: gives the file of a shard.
         section: of the partition.
+        bits: of each hash in shingle sets.
     """
 
-    def __init__(self, opened: Callable[[Any], SectionReader], section: int) -> None:
+    def __init__(self, opened: Callable[[Any], SectionReader], section: int, bits: int = 64) -> None:
+        self._hash = np.dtype(f"<u{bits // 8}")
         self._opened = opened
         self._section = section
         self._ranges: dict[Any, tuple[list[int], I64, I64]] = {}
@@ -120,20 +125,37 @@ class SectionTexts:
         Raises:
             VerificationError: one of them was not gathered.
         """
+        texts = self._values(shard, rows, "text", pa.string())
+        if len(texts) != len(rows) or texts.null_count:
+            raise VerificationError(f"dedup: texts of shard {shard} were not gathered; run dedup_gather again")
+        return texts
+
+    def sets(self, shard: Any, rows: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.uint64], I64]:
+        """``(hashes, borders)`` of these rows of an earlier run's ``shard``.
+
+        Raises:
+            VerificationError: one of them was not gathered.
+        """
+        stored = self._values(shard, rows, "shingles", pa.binary())
+        if len(stored) != len(rows) or stored.null_count:
+            raise VerificationError(f"dedup: shingles of {shard} were not gathered; run dedup_recall again")
+        raw = b"".join(stored.to_pylist())
+        lengths = pc.binary_length(stored).to_numpy() // self._hash.itemsize
+        borders = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return np.frombuffer(raw, self._hash).astype(np.uint64), borders
+
+    def _values(self, shard: Any, rows: npt.NDArray[np.int32], name: str, kind: pa.DataType) -> pa.Array:
         with self._opened(shard) as reader:
             groups, first, last = self._range(shard, reader)
             parts: list[pa.Array] = []
             low, high = (rows[0], rows[-1]) if len(rows) else (0, -1)
             for i in np.flatnonzero((last >= low) & (first <= high)).tolist():
-                table = self._table(shard, groups[i], reader)
+                table = self._table(shard, groups[i], name, reader)
                 there = table.column("row").to_numpy()
                 wanted = rows[(rows >= first[i]) & (rows <= last[i])]
                 at = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
-                parts.append(table.column("text").take(pa.array(at[there[at] == wanted])).combine_chunks())
-        texts = pa.concat_arrays([c for p in parts for c in _chunks(p)]) if parts else pa.array([], pa.string())
-        if len(texts) != len(rows) or texts.null_count:
-            raise VerificationError(f"dedup: texts of shard {shard} were not gathered; run dedup_gather again")
-        return texts
+                parts.append(table.column(name).take(pa.array(at[there[at] == wanted])).combine_chunks())
+        return pa.concat_arrays([c for p in parts for c in _chunks(p)]) if parts else pa.array([], kind)
 
     def _range(self, shard: Any, reader: SectionReader) -> tuple[list[int], I64, I64]:
         """Row groups of the shard's section with their first and last row."""
@@ -144,9 +166,9 @@ class SectionTexts:
             self._ranges[shard] = groups, np.array(first, np.int64), np.array(last, np.int64)
         return self._ranges[shard]
 
-    def _table(self, shard: Any, group: int, reader: SectionReader) -> pa.Table:
+    def _table(self, shard: Any, group: int, name: str, reader: SectionReader) -> pa.Table:
         if self._last is None or self._last[:2] != (shard, group):
-            self._last = shard, group, reader.group(group, ["row", "text"])
+            self._last = shard, group, reader.group(group, ["row", name])
         return self._last[2]
 
 

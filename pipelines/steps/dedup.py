@@ -1,9 +1,11 @@
 """Duplicates within a run, out of core: keys are joined by range, components settled by partition, labels by shard.
 
     dedup_sign        shard       signatures; keys, sorted, cut into ranges
+    dedup_earlier     one task    with an index: the dumps of earlier runs
     dedup_join        key range   links: candidates, copies, large buckets
     dedup_components  one task    components of linked documents; links by partition of components
     dedup_gather      shard       linked documents with their texts, by partition of components
+    dedup_recall      1/P of them with an index: linked survivors of earlier runs with their shingle sets, likewise
     dedup_solve       partition   verified similarities, survivors, pairs
     dedup_pairs       one task    dedup/pairs.parquet, dedup/audit.json
     dedup             shard       labels
@@ -28,8 +30,10 @@ from pipelines.steps.dedup_files import partition_names, receipt_of, sealed_file
 from pipelines.steps.dedup_gather import DedupGather
 from pipelines.steps.dedup_join import DedupJoin
 from pipelines.steps.dedup_pairs import AUDIT_NAME, PAIRS_NAME, DedupPairs
+from pipelines.steps.dedup_recall import DedupRecall
 from pipelines.steps.dedup_sign import OPT_OUT, DedupSign, plan_of, signature_name
 from pipelines.steps.dedup_solve import SHARDS_PER_SECTION, DedupSolve, fates_name
+from pipelines.steps.dedup_sources import DedupEarlier, index_of
 
 __all__ = ["AUDIT_NAME", "PAIRS_NAME", "DedupLabels", "added_steps"]
 
@@ -38,8 +42,11 @@ def added_steps(run: Run, labelled: tuple[Step, ...]) -> list[Step]:
     """The steps that find whole duplicates."""
     asked = (OPT_OUT,) if run.config.opt_out is not None else ()
     before = (*(step.name for step in labelled), *asked)
-    kinds = (DedupSign, DedupJoin, DedupComponents, DedupGather, DedupSolve, DedupPairs, DedupLabels)
-    return [kind(run, before) for kind in kinds]
+    steps: list[Step] = [DedupSign(run, before), DedupJoin(run, before), DedupComponents(run), DedupGather(run)]
+    if index_of(run) is not None:
+        steps.insert(1, DedupEarlier(run))
+        steps.append(DedupRecall(run))
+    return [*steps, DedupSolve(run), DedupPairs(run), DedupLabels(run)]
 
 
 class DedupLabels(Step):
@@ -53,20 +60,20 @@ class DedupLabels(Step):
     version = 2
     aligned = False
 
-    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(run)
         self.plan = plan_of(run)
         # pairs and audit are read by what comes after the labels, so they stand before them
         self.after = ("dedup_sign", "dedup_solve", "dedup_pairs")
-        del before
 
     def material(self) -> dict[str, Any]:
         return {}
 
     def columns(self) -> pa.Schema:
-        from curate.dedup.resolution import LABELS
+        from curate.dedup.resolution import EARLIER, LABELS
 
-        return pa.schema([f.with_nullable(True) for f in LABELS if f.name != "id"])
+        fields = [*LABELS, EARLIER] if index_of(self.run) is not None else list(LABELS)
+        return pa.schema([f.with_nullable(True) for f in fields if f.name != "id"])
 
     def execute(self, partition: str, work: Work) -> Result:
         folder = self.run.folder

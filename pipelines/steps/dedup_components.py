@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from curate.dedup.sections import Sealed, SectionReader
+from curate.dedup.sections import Sealed
 from curate.documents import column
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work
-from pipelines.steps.dedup_files import document_numbers, partition_names, sealed_file, sealed_result
+from pipelines.steps.dedup_files import partition_names, sealed_file, sealed_result
 from pipelines.steps.dedup_join import links_name
 from pipelines.steps.dedup_sign import plan_of
+from pipelines.steps.dedup_sources import Sources
 
 if TYPE_CHECKING:
     from curate.dedup.links import Components, Link
 
-#: shards whose linked documents are listed in one file
-SHARDS_PER_FILE = 256
+#: sources whose linked documents are listed in one file
+_SOURCES_PER_FILE = 256
 
 MEMBERS = pa.schema(
     [
@@ -29,15 +30,11 @@ MEMBERS = pa.schema(
 )
 
 
-def members_of(run: Run, shard: str) -> SectionReader:
-    """The file that lists the linked documents of a shard, to be opened; the section is ``section_of``."""
-    name = _members_name(run.shards.index(shard) // SHARDS_PER_FILE)
-    return sealed_file(run.folder, DedupComponents.name, WHOLE, name)
-
-
-def section_of(run: Run, shard: str) -> int:
-    """The section of a shard in its file of ``members_of``."""
-    return run.shards.index(shard) % SHARDS_PER_FILE
+def members_of(run: Run, position: int) -> pa.Table:
+    """``MEMBERS`` of a source (see ``Sources``)."""
+    name = _members_name(position // _SOURCES_PER_FILE)
+    with sealed_file(run.folder, DedupComponents.name, WHOLE, name) as reader:
+        return reader.section([position % _SOURCES_PER_FILE])
 
 
 def spread_name(partition: str) -> str:
@@ -53,19 +50,18 @@ class DedupComponents(Step):
     """Puts linked documents together into components, and components into partitions.
 
     One task, as the union-find is one. Outputs: steps/dedup_components/documents-<n>.parquet (``MEMBERS``; a section
-    per shard), steps/dedup_components/links-<range>.parquet (``LINKS``; two sections per partition of components).
+    per source), steps/dedup_components/links-<range>.parquet (``LINKS``; two sections per partition of components).
     A component's partition follows from its least key, whatever the order of shards. Memory: 9 bytes per document of
-    all shards, 10 per component, and 60 per link of one range of keys. It reads all links three times.
+    all shards and of the index, 10 per component, and 60 per link of one range of keys. It reads all links three times.
     """
 
     name = "dedup_components"
     aligned = False
 
-    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(run)
         self.plan = plan_of(run)
         self.after = ("dedup_join",)
-        del before
 
     def partitions(self) -> list[str]:
         return [WHOLE]
@@ -78,7 +74,7 @@ class DedupComponents(Step):
         from curate.dedup.sections import write_sections
 
         ranges = partition_names(self.run, self.plan)
-        first = document_numbers(self.run)
+        first = Sources(self.run).first
         found = Components(int(first[-1]))
         for name in ranges:
             found.unite(*self._links(name))
@@ -92,10 +88,11 @@ class DedupComponents(Step):
             where = [place[found.of(link)] for link in (pairs, buckets)]
             parts = spread((pairs, buckets), where, len(ranges))
             files.append(write_sections(self.run.folder, spread_name(name), LINKS, parts, {}))
-        for start in range(0, len(self.run.shards), SHARDS_PER_FILE):
-            shards = range(start, min(start + SHARDS_PER_FILE, len(self.run.shards)))
-            parts = ((s - start, _members(found, place, first, s)) for s in shards)
-            files.append(write_sections(self.run.folder, _members_name(start // SHARDS_PER_FILE), MEMBERS, parts, {}))
+        for start in range(0, len(first) - 1, _SOURCES_PER_FILE):
+            sources = range(start, min(start + _SOURCES_PER_FILE, len(first) - 1))
+            parts = ((s - start, _members(found, place, first, s)) for s in sources)
+            name = _members_name(start // _SOURCES_PER_FILE)
+            files.append(write_sections(self.run.folder, name, MEMBERS, parts, {}))
         return sealed_result(files, {"components": count})
 
     def _links(self, name: str) -> tuple[Link, Link, Link]:
@@ -106,8 +103,8 @@ class DedupComponents(Step):
         return pairs, stars, buckets
 
 
-def _members(found: Components, place: Any, first: Any, shard: int) -> pa.Table:
-    rows, component, compared = found.members(int(first[shard]), int(first[shard + 1] - first[shard]))
+def _members(found: Components, place: Any, first: Any, source: int) -> pa.Table:
+    rows, component, compared = found.members(int(first[source]), int(first[source + 1] - first[source]))
     arrays = [pa.array(rows), pa.array(place[component]), pa.array(compared)]
     return pa.Table.from_arrays(arrays, schema=MEMBERS)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from curate.dedup.config import Plan
@@ -59,12 +57,6 @@ def sealed_file(folder: Folder, step: str, partition: str, name: str) -> Section
             + REMEDY
         )
     return SectionReader(folder, name, Sealed(output, seal))
-
-
-def document_numbers(run: Run) -> npt.NDArray[np.int64]:
-    """Number of the first document of each shard, and how many there are: rows of the document shards, summed up."""
-    rows = [int(receipt_of(run.folder, "dedup_sign", shard).counts["rows"]) for shard in run.shards]
-    return np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
 
 
 def checked_columns(folder: Folder, step: str, partition: str, name: str, columns: list[str]) -> pa.Table:

@@ -14,9 +14,10 @@ from curate.dedup.sections import REMEDY, SectionWriter, section_writer
 from curate.documents import column
 from curate.errors import VerificationError
 from pipelines.steps.base import Result, Run, Step, Work
-from pipelines.steps.dedup_components import members_of, section_of
+from pipelines.steps.dedup_components import members_of
 from pipelines.steps.dedup_files import sealed_file, sealed_result
 from pipelines.steps.dedup_sign import plan_of, signature_name
+from pipelines.steps.dedup_sources import Sources
 
 COMPARED = column("compared", pa.bool_(), "whether the text was gathered", nullable=False)
 GATHERED_TEXT = column("text", pa.string(), "text of the document; null where it is not compared")
@@ -40,19 +41,17 @@ class DedupGather(Step):
     #: of gathered documents, held before they are written
     buffer_bytes: ClassVar[int] = 64 << 20
 
-    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(run)
         self.plan = plan_of(run)
         self.after = ("dedup_sign", "dedup_components")
-        del before
 
     def material(self) -> dict[str, Any]:
         return {"texts": self.plan.minhash is not None}
 
     def execute(self, partition: str, work: Work) -> Result:
         folder = self.run.folder
-        with members_of(self.run, partition) as listed:
-            members = listed.section([section_of(self.run, partition)])
+        members = members_of(self.run, Sources(self.run).position(partition))
         with sealed_file(folder, "dedup_sign", partition, signature_name(partition)) as signed:
             table = signed.section()
         rows = members.column("row").to_numpy()
@@ -61,7 +60,7 @@ class DedupGather(Step):
         where = members.column("partition").to_numpy()
         schema = pa.schema([*table.schema, GATHERED_TEXT])
         with section_writer(folder, gathered_name(partition), schema) as writer:
-            buffer = _Buffer(writer, self.buffer_bytes)
+            buffer = GatherBuffer(writer, self.buffer_bytes)
             done = 0
             for part, texts in self._texts(partition, table, rows):
                 buffer.add(part.append_column(GATHERED_TEXT, texts), where[done : done + part.num_rows])
@@ -88,7 +87,8 @@ class DedupGather(Step):
                     if high > low:
                         found = file.read_row_group(group, columns=["id", "text"], use_threads=False)
                         part = table.slice(int(low), int(high - low))
-                        yield part, _matched(found.take(pa.array(rows[low:high] - start)), part, name)
+                        texts = matched_texts(found.take(pa.array(rows[low:high] - start)), part, name)
+                        yield part, pc.if_else(part.column("compared"), texts, pa.scalar(None, pa.string()))
                     start = stop
         except (OSError, pa.ArrowException) as error:
             place = f"{self.run.folder.url}/{name}"
@@ -97,16 +97,16 @@ class DedupGather(Step):
             raise VerificationError(f"{self.run.folder.url}/{name} has {start} rows, more were signed; {REMEDY}")
 
 
-def _matched(found: pa.Table, part: pa.Table, name: str) -> pa.ChunkedArray:
-    """The texts, null where they are not compared; VerificationError if these are other documents than were signed."""
+def matched_texts(found: pa.Table, part: pa.Table, name: str) -> pa.ChunkedArray:
+    """The texts; VerificationError if these are other documents than were signed."""
     lengths = pc.cast(pc.binary_length(found.column("text")), pa.int64())
     same = pc.and_(pc.equal(found.column("id"), part.column("id")), pc.equal(lengths, part.column("n_bytes")))
     if not pc.all(same, min_count=0).as_py():
         raise VerificationError(f"{name} does not hold the documents that were signed: exchanged or damaged; {REMEDY}")
-    return pc.if_else(part.column("compared"), found.column("text"), pa.scalar(None, pa.string()))
+    return found.column("text")
 
 
-class _Buffer:
+class GatherBuffer:
     """Rows on their way to their sections, written together when there are many."""
 
     def __init__(self, writer: SectionWriter, room: int) -> None:

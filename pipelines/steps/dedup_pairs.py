@@ -32,11 +32,10 @@ class DedupPairs(Step):
     name = "dedup_pairs"
     aligned = False
 
-    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(run)
         self.plan = plan_of(run)
         self.after = ("dedup_sign", "dedup_solve")
-        del before
 
     def partitions(self) -> list[str]:
         return [WHOLE]

@@ -12,9 +12,11 @@ from curate.dedup.sections import Sealed, SectionReader, section_writer
 from curate.documents import column
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.dedup_components import links_into
-from pipelines.steps.dedup_files import document_numbers, partition_names, sealed_file, sealed_result
+from pipelines.steps.dedup_files import partition_names, sealed_file, sealed_result
 from pipelines.steps.dedup_gather import gathered_name
+from pipelines.steps.dedup_recall import recalled
 from pipelines.steps.dedup_sign import plan_of
+from pipelines.steps.dedup_sources import Source, Sources, index_of
 
 #: shards whose fates share a section
 SHARDS_PER_SECTION = 64
@@ -50,11 +52,10 @@ class DedupSolve(Step):
     pairs_held: ClassVar[int] = 1 << 20
     least_pairs: ClassVar[int] = 256
 
-    def __init__(self, run: Run, before: tuple[str, ...]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(run)
         self.plan = plan_of(run)
-        self.after = ("dedup_components", "dedup_gather")
-        del before
+        self.after = ("dedup_components", "dedup_gather", *(["dedup_recall"] if index_of(run) else []))
 
     def partitions(self) -> list[str]:
         return partition_names(self.run, self.plan)
@@ -70,33 +71,46 @@ class DedupSolve(Step):
         from curate.dedup.links import merge_parts
         from curate.dedup.settle import SectionTexts, settle
 
-        number, run = int(partition), self.run
-        first = document_numbers(run)
+        number, run, sources = int(partition), self.run, Sources(self.run)
+        bits = sources.config.evidence_bits if sources.config is not None else 64
+        places = {source.name: place for place, source in enumerate(sources.all)}
+
+        def gathered(name: Any) -> SectionReader:
+            return self._gathered(places[name], sources.all[places[name]])
+
         tables = []
-        for place, shard in enumerate(run.shards):
-            with self._gathered(shard) as reader:
-                columns = [n for n in reader.schema.names if n != "text"]
-                tables.append((shard, int(first[place]), reader.section([number], columns)))
+        for place, source in enumerate(sources.all):
+            with gathered(source.name) as reader:
+                columns = [n for n in reader.schema.names if n not in ("text", "shingles")]
+                tables.append((source.name, int(sources.first[place]), reader.section([number], columns)))
         links = merge_parts(links_into(run, self.partitions(), number))
         work.marks.set(documents=sum(t.num_rows for _, _, t in tables))
-        found = settle(tables, links, self.plan, SectionTexts(self._gathered, number), memory_mb=self.memory_mb)
-        fates = self._write_fates(partition, tables, found.labels)
+        reader_of = SectionTexts(gathered, number, bits)
+        found = settle(
+            tables, links, self.plan, reader_of, earlier=sources.earlier, bits=bits, memory_mb=self.memory_mb
+        )
+        fates = self._write_fates(partition, tables[sources.earlier :], found.labels)
         pairs = self._write_pairs(partition, found.pairs)
         return sealed_result([fates, pairs], {"report": found.report.as_dict()})
 
-    def _gathered(self, shard: Any) -> SectionReader:
-        return sealed_file(self.run.folder, "dedup_gather", shard, gathered_name(shard))
+    def _gathered(self, place: int, source: Source) -> SectionReader:
+        if source.part is not None:
+            return recalled(self.run, self.plan, place)
+        return sealed_file(self.run.folder, "dedup_gather", source.name, gathered_name(source.name))
 
     def _write_fates(self, partition: str, tables: list[Any], labels: dict[Any, pa.Table]) -> Sealed:
-        from curate.dedup.resolution import LABELS
+        from curate.dedup.resolution import EARLIER, LABELS
 
-        schema = pa.schema([*_PLACE, *LABELS])
+        schema = pa.schema([*_PLACE, *LABELS, EARLIER])
         with section_writer(self.run.folder, fates_name(partition), schema) as writer:
             for start in range(0, len(tables), SHARDS_PER_SECTION):
                 parts = []
                 for place, (shard, _, table) in enumerate(tables[start : start + SHARDS_PER_SECTION], start):
                     where = [pa.array(np.full(table.num_rows, place, np.int32)), table.column("row")]
-                    arrays = [*where, *labels[shard].columns]
+                    said = labels[shard]
+                    dump = said.column(EARLIER.name) if EARLIER.name in said.column_names else None
+                    none = pa.nulls(table.num_rows, EARLIER.type)
+                    arrays = [*where, *(said.column(n) for n in LABELS.names), none if dump is None else dump]
                     parts.append(pa.Table.from_arrays(arrays, schema=schema))
                 writer.write(start // SHARDS_PER_SECTION, pa.concat_tables(parts).combine_chunks())
             return writer.close()

@@ -9,15 +9,17 @@ from typing import Any
 import pyarrow as pa
 
 from curate.dedup import ExactConfig
+from curate.dedup.index_config import IndexConfig
 from curate.store.folder import LocalFolder
 from curate.store.manifest import Entry, Manifest
 from curate.store.shards import write_table
 from pipelines.config import load_config
+from pipelines.steps import dedup_index
 from pipelines.steps.base import Run, Step, Work, fingerprints
 from pipelines.steps.dedup import added_steps
 from pipelines.tasks import Task, run_task
 
-NAMES = {ExactConfig: "exact"}
+NAMES = {ExactConfig: "exact", IndexConfig: "index"}
 
 
 class Documents(Step):
@@ -54,7 +56,8 @@ def make_run(folder: Path, shards: list[pa.Table], dedup: list[Any]) -> Run:
 
 def steps_of(run: Run) -> list[Step]:
     """The steps of duplicate removal."""
-    return added_steps(run, (Documents(run),))
+    last = dedup_index.added_steps(run, ()) if run.config.duplicates("index") else []
+    return [*added_steps(run, (Documents(run),)), *last]
 
 
 #: bounds so small that every one of them is reached

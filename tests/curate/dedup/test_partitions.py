@@ -101,8 +101,8 @@ def test_random_documents_in_random_shards(
 
 
 @pytest.mark.slow
-@settings(max_examples=120, deadline=None)
-@given(texts, configs, st.sampled_from([1, 2, 4, 64]), st.integers(1, 5), st.integers(0, 99), st.booleans())
+@settings(max_examples=40, deadline=None)
+@given(texts, configs, st.sampled_from([1, 2, 16]), st.integers(1, 5), st.integers(0, 99), st.booleans())
 def test_many_random_documents_in_random_shards(
     texts: list[str], config: list[object], partitions: int, shards: int, seed: int, tiny: bool
 ) -> None:
