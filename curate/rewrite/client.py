@@ -87,7 +87,8 @@ class Client:
         self._transport = Transport(config)
         self._counter = counter or BytesOverFour()
         self._refused: set[str] = set()
-        self.stopping = False
+        #: the code of failures for what is not sent because the run is stopping; null while it is not
+        self.stopping: str | None = None
         #: tasks whose request is at the server just now
         self.sending: set[asyncio.Task[object] | None] = set()
 
@@ -115,9 +116,9 @@ class Client:
         try:
             return await self._until_done(state, worst)
         except asyncio.CancelledError:
-            if not self.stopping:
+            if self.stopping is None:
                 raise
-            return self._failure(state, "stopped", "the run is stopping")
+            return self._failure(state, self.stopping, "the run is stopping")
 
     async def _until_done(self, state: _Course, worst: Usage) -> Outcome:
         config = self.config
@@ -207,7 +208,7 @@ class Client:
             state.bad_replies += 1
             if state.bad_replies >= config.max_bad_replies:
                 return self._failure(state, trouble.code, trouble.detail, final=state.paid == "yes")
-        if self.stopping or state.attempts >= config.max_attempts:
+        if self.stopping is not None or state.attempts >= config.max_attempts:
             return self._failure(state, trouble.code, trouble.detail)
         left = state.deadline - asyncio.get_running_loop().time()
         if trouble.retry_after is not None and trouble.retry_after > left:

@@ -237,7 +237,7 @@ class _Engine:
         if self._fatal is not None:
             return
         self._fatal = error
-        self._client.stopping = True
+        self._client.stopping = self._stop_code()
         gone = not isinstance(error, CurateError) or isinstance(error, EnvironmentGone)
         for task in self._tasks:
             if task is asyncio.current_task():
@@ -245,8 +245,11 @@ class _Engine:
             if gone or task not in self._client.sending:
                 task.cancel()
 
+    def _stop_code(self) -> str:
+        return "budget" if isinstance(self._fatal, BudgetError) else "stopped"
+
     def _not_sent(self, request: Request) -> Failure:
-        code = "budget" if isinstance(self._fatal, BudgetError) else "stopped"
+        code = self._stop_code()
         key = request.key(self.config.model, self.config.revision)
         detail = type(self._fatal).__name__
         self.stats.failures[code] += 1

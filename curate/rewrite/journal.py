@@ -159,11 +159,11 @@ class Journal:
         found.append(np.array(entries, _ENTRY))
         self._sorted = _merged([self._sorted, *found])
         self.spent += Usage(prompt, completion)
+        torn = offset < os.fstat(descriptor).st_size
+        self.damaged += torn
         if own:
-            if offset < os.fstat(descriptor).st_size:
-                self.damaged += 1
-                if self.writer is not None:
-                    os.ftruncate(descriptor, offset)
+            if torn:
+                os.ftruncate(descriptor, offset)
             self._end = offset
 
     # -- reading
@@ -332,7 +332,9 @@ def _checksum(data: bytes) -> bytes:
 
 def _tokens(line: bytes) -> tuple[int, int] | None:
     """Tokens of a line that holds its checksum, else null."""
-    if len(line) <= _HEAD or line[_HEAD - 17 : _HEAD - 1] != _checksum(line[:_KEY] + line[_HEAD:]):
+    if len(line) <= _HEAD or line[_KEY] != 0x20 or line[_HEAD - 1] != 0x20:
+        return None
+    if line[_HEAD - 17 : _HEAD - 1] != _checksum(line[:_KEY] + line[_HEAD:]):
         return None
     prompt, completion, _ = line[_HEAD:].split(b" ", 2)
     return int(prompt), int(completion)

@@ -334,7 +334,7 @@ def test_concurrency_grows_to_what_the_server_takes_and_stays_near_it() -> None:
     stats = Stats()
     with Stub(capacity=12, service_seconds=0.01) as stub:
         chosen = config(stub.url, start_concurrency=2, max_concurrency=64, max_attempts=50, max_backoff_s=0.02)
-        got = list(complete_all(requests(1500), chosen, stats=stats))
+        got = list(complete_all(requests(700), chosen, stats=stats))
     assert all(o.ok for o in got)
     assert stub.state.most_active == 12  # found what there is
     assert 5 <= stats.last_limit <= 24  # and does not press for more
