@@ -24,11 +24,11 @@ from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 NAME = "opt_out"
 SUMMARY = "opt_out/summary.json"
-#: what the ledger calls each kind, and what that means
+#: reasons of the ledger, with what they mean: the kind of the list
 REASONS = {
-    f"{NAME}:id": "a list of `opt_out` names its id, or the input's own id; detail: list and line",
-    f"{NAME}:url": "a list of `opt_out` names its address; detail: list and line",
-    f"{NAME}:domain": "a list of `opt_out` names its host, or a domain it is in; detail: list and line",
+    "id": "a list of `opt_out` names its id, or the input's own id; detail: list and line",
+    "url": "a list of `opt_out` names its address; detail: list and line",
+    "domain": "a list of `opt_out` names its host, or a domain it is in; detail: list and line",
 }
 _ASKED = ["id", "source_id", "url"]
 _COUNTS = pa.schema(
@@ -151,7 +151,7 @@ class OptOutSummary(Step):
             if purged:
                 gone = _purged(self.run.folder, shard)
                 for reason, entry in zip(gone["reason"].to_pylist(), gone["detail"].to_pylist(), strict=True):
-                    total[reason.rpartition(":")[2], entry] += 1
+                    total[reason, entry] += 1
         return total
 
     def _documents(self, *, purged: bool) -> int:
@@ -204,8 +204,7 @@ class OptOutStage(Stage):
         mask = labels.column("opt_out_listed")
         if not pc.any(mask).as_py():
             return batch
-        reasons = pc.binary_join_element_wise(NAME, labels.column("opt_out_by"), ":")
-        out = batch.drop(mask, reasons, detail=labels.column("opt_out_entry"))
+        out = batch.drop(mask, labels.column("opt_out_by"), detail=labels.column("opt_out_entry"))
         gone = out.fates.drops[-1]
         gone.rows = gone.rows.select([n for n in gone.rows.schema.names if n not in (TEXT.name, HTML.name)])
         return out

@@ -189,8 +189,7 @@ def _without_listed(rows: pa.RecordBatch, fates: FateWriter) -> pa.RecordBatch:
     gone = rows.filter(rows.column(index))
     kind, entry = (gone.column(gone.schema.get_field_index(n)) for n in ("opt_out_by", "opt_out_entry"))
     gone, n = gone.select([name for name in gone.schema.names if name != "text"]), gone.num_rows
-    reason = pc.binary_join_element_wise(opt_out.NAME, kind, ":")
-    fates.drop(Drop(gone, opt_out.NAME, reason, pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), entry))
+    fates.drop(Drop(gone, opt_out.NAME, kind, pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), entry))
     return rows.filter(pc.invert(rows.column(index)))
 
 

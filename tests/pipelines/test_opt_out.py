@@ -87,7 +87,7 @@ def test_what_is_listed_leaves_all_that_is_delivered(config: Path, monkeypatch: 
     assert sum(groups["documents"].to_pylist()) == 2
     dropped = {r["source_id"]: r for r in rows(done, "dropped") if r["stage"] == "opt_out"}
     told = {name: (row["reason"], row["detail"]) for name, row in dropped.items()}
-    assert told == dict.fromkeys(("a", "c"), ("opt_out:domain", "domains.txt:1"))
+    assert told == dict.fromkeys(("a", "c"), ("domain", "domains.txt:1"))
 
 
 def test_a_changed_list_redoes_what_follows_and_neither_reading_nor_labels_nor_signing(
