@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from curate.error_codes import MEANINGS
 from curate.sources import source_class
 from curate.store.digests import digest_json
 from curate.store.receipts import read_receipt, read_receipts
@@ -273,7 +274,7 @@ def meanings_of(step: _Closing) -> tuple[dict[str, str], dict[str, str]]:
     read = source_class(step.run.config.input.kind).reasons
     meanings |= {f"read:{reason}": text for reason, text in read.items()}
     meanings |= {f"{opt_out.NAME}:{reason}": text for reason, text in opt_out.REASONS.items()}
-    errors: dict[str, str] = {}
+    errors = dict(MEANINGS)
     for stage in step.stages():
         meanings |= {f"{stage.name}:{reason}": text for reason, text in stage.reasons.items()}
         errors |= dict(stage.errors)

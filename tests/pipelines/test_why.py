@@ -83,6 +83,7 @@ def test_a_failed_record_is_known_by_its_id(run: Path) -> None:
     if row["id"] is not None:
         told = explain(str(run), row["id"])
         assert told["end"] == "failed" and told["history"][0]["error"] == "schema.text"
+        assert told["history"][0]["meaning"].startswith("the field that should hold the text is missing")
     else:
         id_ = document_id("a.jsonl", row["offset"])
         told = explain(str(run), id_)
