@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.dedup.audit_config import AuditConfig
 from curate.dedup.audit_ids import ids_of
 from curate.dedup.audit_merge import Head, Place, Tallies, fold_samples, merge_clusters, merge_groups
 from curate.dedup.audit_pairs import Pairs, allotted, band_name, read_pairs
 from curate.dedup.audit_plain import MOST_CHARS, Overlap, disagreement, overlap
-from curate.dedup.audit_tally import COPIES, KINDS, REMEDY, STRATUM
+from curate.dedup.audit_tally import COPIES, KINDS, NEAR, REMEDY, STRATUM
 from curate.dedup.config import Plan
 from curate.dedup.word_diff import word_diff
 from curate.documents import column
@@ -138,12 +139,18 @@ def audit(folder: Folder, shards: Sequence[str], sums: dict[str, int], plan: Pla
         "most_near": {"survivor": clusters.most_near_survivor, "removed": clusters.most_near},
         "groups": groups,
         "sample": {
-            "pairs": len(sampled), "not_compared_again": sampled["compared_similarity"].null_count,
+            "pairs": len(sampled), "not_compared_again": _too_long(sampled),
             "strata": [{"stratum": band_name(s), "drawn": n, "available": available[s]} for s, n in
                        _strata(drawn).items()],
         },
     }  # fmt: skip
     return Audit(details, [*clusters.outputs, removal, write_table(folder, SAMPLE_NAME, sampled)])
+
+
+def _too_long(sampled: pa.Table) -> int:
+    """Near-duplicates whose similarity was not computed a second time, because of their length."""
+    near = pc.equal(sampled["kind"], KINDS[NEAR])
+    return int(sampled.filter(near)["compared_similarity"].null_count)
 
 
 def _draw(candidates: pa.Table, total: int) -> pa.Table:

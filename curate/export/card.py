@@ -62,6 +62,7 @@ class CardData:
         rows, parquet_bytes, memory_bytes: of the corpus: documents, size on disk, size uncompressed.
         languages: code → documents; empty if the language was not told.
         tokens: of the corpus; None if they were not counted.
+        audited: what the audit of duplicate removal found, in words, by what it looked at.
         redacted: kind → replacements in the corpus; None if no redaction was done.
         tiers: licence tier → documents; None if licences were not looked for.
     """
@@ -82,6 +83,7 @@ class CardData:
     stages: Sequence[Made] = ()
     dedup: Sequence[Made] = ()
     duplicates: Mapping[str, int] = field(default_factory=dict)
+    audited: Mapping[str, str] = field(default_factory=dict)
     raters: Sequence[RaterFacts] = ()
     keep: str | None = None
     dropped: Sequence[Gone] = ()
@@ -238,10 +240,14 @@ def _duplicates(data: CardData) -> str:
     if not data.dedup:
         return "## Duplicates\n\nDuplicates were not looked for: expect repeated documents.\n"
     rows = [[name.replace("_", " "), f"{n:,}"] for name, n in sorted(data.duplicates.items())]
-    return (
+    text = (
         "## Duplicates\n\nLooked for within this corpus only, over all its files. Each removed document names its "
         f"survivor in `dropped/`.\n\n{table(('figure', 'n'), rows)}"
     )
+    if data.audited:
+        found = [[flat(name), flat(said)] for name, said in data.audited.items()]
+        text += f"\nThe audit of the removal found:\n\n{table(('of', 'found'), found)}"
+    return text
 
 
 def _raters(data: CardData) -> str:

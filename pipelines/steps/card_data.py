@@ -54,8 +54,11 @@ def card_data(step: Card) -> CardData:
         languages=sums.counts("language_code"),
         tokens=sums.totals.get("tokens_count") if "tokens_count" in schema.names else None,
         stages=tuple(_made_stage(s) for s in step.stages()),
-        dedup=tuple(_made(d.name, _DEDUP_SUMMARY.get(d.name, ""), "", d.options) for d in config.dedup),
+        dedup=tuple(
+            _made(d.name, _DEDUP_SUMMARY.get(d.name, ""), "", d.options) for d in config.dedup if d.name != "audit"
+        ),
         duplicates={k: v for k, v in audit.items() if isinstance(v, int)},
+        audited=_audited(run) if audit else {},
         raters=_raters(step),
         keep=step.select.selection.text if step.select.selection is not None else None,
         dropped=_gone(totals.dropped, meanings),
@@ -64,6 +67,38 @@ def card_data(step: Card) -> CardData:
         tiers=sums.counts("licence_tier") if "licence_tier" in schema.names else None,
         version=_version(run),
     )
+
+
+def _audited(run: Run) -> dict[str, str]:
+    """What the audit of duplicate removal found: shares removed, by kind and by group, and what was compared again."""
+    from pipelines.steps.dedup_audit import ALARMS_NAME, DETAILS_NAME
+
+    found = json.loads(run.folder.read(DETAILS_NAME))
+    alarms = json.loads(run.folder.read(ALARMS_NAME))["alarms"]
+    removed, sample = found["removed"], found["sample"]
+    said = {
+        "all documents": _share(sum(removed.values()), found["documents"], "removed"),
+        "distinct texts": _share(removed["minhash"], found["distinct_texts"], "removed as near-duplicates"),
+        "text": _share(found["removed_bytes"], found["bytes"], "removed", "bytes "),
+        "largest cluster": f"{max(map(int, found['sizes']), default=1):,} documents",
+        "sample": f"{sample['pairs']:,} removed documents compared again with those that stay in their place, "
+        f"{sample['not_compared_again']:,} too long for that",
+    }
+    for dimension, groups in found["groups"].items():
+        if dimension not in ("host", "year") and groups["values"] > 1:
+            worst = max(groups["most"], key=_removed_share)
+            name = "none" if worst["value"] is None else worst["value"]
+            said[f"{dimension} that lost most"] = f"{name}: {_removed_share(worst):.1%} of {worst['documents']:,}"
+    return said | {"limits": "; ".join(a["what"] for a in alarms) if alarms else "none was crossed"}
+
+
+def _share(part: int, whole: int, how: str, unit: str = "") -> str:
+    return f"{part:,} of {whole:,} {unit}{how} ({part / whole:.1%})" if whole else f"none {how}"
+
+
+def _removed_share(group: dict[str, Any]) -> float:
+    gone = sum(group[kind] for kind in ("exact", "url", "minhash", "content"))
+    return gone / group["documents"] if group["documents"] else 0.0
 
 
 def _corpus_outputs(run: Run, select: str) -> tuple[int, int]:

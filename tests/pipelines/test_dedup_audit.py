@@ -291,6 +291,13 @@ def test_a_page_without_examples_quotes_no_text(again: Path) -> None:
     assert "word" + str(random.Random(100).randrange(10**6)) not in page and "Largest clusters" in page
 
 
+def test_the_data_card_tells_what_was_removed_and_checked(made: Path) -> None:
+    card = (made / "run/corpus/README.md").read_text()
+    assert "34 of 45 removed (75.6%)" in card and "18 of 29 removed as near-duplicates (62.1%)" in card
+    assert "34 removed documents compared again" in card and "none was crossed" in card
+    assert "copies.jsonl: 80.0% of 20" in card
+
+
 def test_why_names_the_survivor_and_the_similarity(made: Path) -> None:
     rows = pq.read_table(made / "run/dedup/pairs.parquet").to_pylist()
     pair = next(r for r in rows if r["kind"] == "minhash")

@@ -111,9 +111,9 @@ def test_every_link_leads_to_a_section() -> None:
 def test_charts_have_a_title_a_description_and_a_table_and_say_n() -> None:
     html = render_report(everywhere("plain", "https://host/"))
     drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    assert len(drawings) == 2
+    assert len(drawings) == 3
     assert all("<title " in d and "<desc " in d and 'role="img"' in d for d in drawings)
-    assert html.count("<figure>") == html.count("<summary>Figures</summary>") == 2
+    assert html.count("<figure>") == html.count("<summary>Figures</summary>") == 3
     assert "n = 3 (1 kept, 2 left), exact" in html
 
 
