@@ -109,7 +109,8 @@ def find_windows(
     Args:
         batches: exactly what ``sign_shard`` was given.
 
-    Memory: a slice, a block of seeds, and a block of stretches (``BLOCK_ROWS``, about 250 MB).
+    Memory: a slice, a block of seeds, and a block of stretches (``BLOCK_ROWS`` and those of a slice):
+    450 MB for words, 800 MB for bytes, measured beside the interpreter.
     """
     windows = GroupWriter(
         folder, NAMES.windows.format(shard), WINDOWS, delta=["count"], dictionary=["id_high", "id_low"]
