@@ -187,8 +187,10 @@ class Client:
         finally:
             self.sending.discard(task)
             self.limit.release(taken, congested)
-            if probe and not settled:
-                self.breaker.abandon()
+            if not settled:  # cancelled or out of time while the server was at it
+                state.paid = "maybe" if state.paid == "no" else state.paid
+                if probe:
+                    self.breaker.abandon()
 
     def _judge(self, state: _Course, trouble: Trouble) -> Failure | None:
         """The failure that an attempt's trouble makes of the request, or null if it is to be asked again."""
@@ -218,7 +220,7 @@ class Client:
 
     def _refused_again(self, request: Request, trouble: Trouble) -> None:
         """Documents are refused one by one, but when all are, the config is at fault."""
-        if trouble.code != "request.refused" or self.stats.answered:
+        if trouble.code != "request.refused" or self.stats.answered or self.stats.replayed:
             return
         self._refused.add(request.document)
         if len(self._refused) >= _REFUSED_FOR_A_REASON:

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from curate.errors import BudgetError, CurateError, EnvironmentGone
 from curate.rewrite.client import Client, Stats
@@ -202,9 +203,9 @@ class _Engine:
         for request in requests:
             task = asyncio.get_running_loop().create_task(self._one(request))
             self._tasks.add(task)
-            task.add_done_callback(lambda done, request=request: self._finished(done, request))
+            task.add_done_callback(partial(self._finished, request))
 
-    def _finished(self, task: asyncio.Task[None], request: Request) -> None:
+    def _finished(self, request: Request, task: asyncio.Task[None]) -> None:
         """A task that was cancelled, even before its first step, still owes its outcome."""
         self._tasks.discard(task)
         if task.cancelled():

@@ -66,6 +66,8 @@ def read_reply(request: Request, status: int, body: bytes, wait: float | None) -
     try:
         reply = orjson.loads(body)
     except orjson.JSONDecodeError:
+        if body.lstrip()[:1] == b"{":  # cut, or with NaN or half a surrogate in it
+            return Trouble("reply.nonsense", "JSON that cannot be read", Course.REASK, "maybe")
         return Trouble("reply.not_json", "status 200 without JSON", Course.AGAIN, "maybe", down=True)
     if not isinstance(reply, dict):
         return Trouble("reply.nonsense", "the reply is no JSON object", Course.REASK, "maybe")

@@ -67,10 +67,10 @@ def measure(n: int, size: int, concurrency: int, capacity: int | None = None) ->
                 retries_per_second=1000.0,
             )  # fmt: skip
             wall, cpu = time.monotonic(), time.process_time()
-            ok = done = 0
-            for outcome in complete_all(documents(n, size), config, journal=journal, stats=stats):
+            ok = 0
+            outcomes = complete_all(documents(n, size), config, journal=journal, stats=stats)
+            for done, outcome in enumerate(outcomes, 1):
                 ok += outcome.ok
-                done += 1
                 if done % (n // 10) == 0:
                     memory.append(resident_mb())
                     print(json.dumps({"documents": done, "resident_mb": round(memory[-1], 1)}), flush=True)

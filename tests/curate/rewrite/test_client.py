@@ -108,6 +108,9 @@ def test_a_wrong_content_type_does_not_spoil_a_good_answer() -> None:
     ("body", "code"),
     [
         ("[1, 2]", "reply.nonsense"),
+        ('{"choices": [{"message": {"content": "cut in the mid', "reply.nonsense"),
+        ('{"choices": [{"message": {"content": "half a pair \\ud800"}}]}', "reply.nonsense"),
+        ('{"choices": NaN}', "reply.nonsense"),
         ('{"choices": 7}', "reply.nonsense"),
         ('{"choices": []}', "reply.no_choices"),
         ('{"choices": ["x"]}', "reply.nonsense"),
@@ -255,6 +258,10 @@ def test_sampling_parameters_are_sent_and_what_is_unset_is_not() -> None:
         "model": "stub", "messages": [{"role": "user", "content": "document 0"}], "max_tokens": 64, "temperature": 0.7,
         "top_p": 0.9, "seed": 0, "stop": ["\n\n"], "ignore_eos": True,
     }  # fmt: skip
+
+
+def test_what_json_cannot_carry_is_replaced_before_it_is_sent() -> None:
+    assert sent(messages=(Message("user", "half \ud800 pair"),))["messages"][0]["content"] == "half \ufffd pair"
 
 
 def test_a_begun_answer_is_continued_by_vllm() -> None:
