@@ -248,8 +248,10 @@ _RUN = """
 """
 
 
-def test_killed_again_and_again_no_document_is_lost_and_little_is_paid_twice(tmp_path: Path, repo: Path) -> None:
-    n, kills = 500, 2
+@pytest.mark.parametrize(("n", "kills"), [(300, 1), pytest.param(1000, 5, marks=pytest.mark.slow)])
+def test_killed_in_the_middle_no_document_is_lost_and_little_is_paid_twice(
+    tmp_path: Path, repo: Path, n: int, kills: int
+) -> None:
     command = [sys.executable, "-c", textwrap.dedent(_RUN), str(tmp_path)]
     with Stub(service_seconds=0.002) as stub:
         for i in range(kills):

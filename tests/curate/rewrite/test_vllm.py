@@ -80,17 +80,17 @@ def test_constraints_hold_and_probabilities_under_them_sum_to_one(server: Server
         assert isinstance(answer, Answer), answer
         assert answer.text in digits
         assert answer.logprobs is not None
-        assert sum(math.exp(value) for token, value in answer.logprobs[0].top if token in digits) == pytest.approx(
-            1, abs=0.01
-        )
+        shares = [math.exp(value) for token, value in answer.logprobs[0].top if token in digits]
+        assert sum(shares) == pytest.approx(1, abs=0.01)
         assert answer.usage.prompt_tokens > 100
         assert not answer.usage.estimated
 
 
 def test_patterns_and_schemas_hold(server: Server) -> None:
     schema = {
-        "type": "object", "properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}, "kind": {"enum": ["a", "b"]}},
-        "required": ["score", "kind"], "additionalProperties": False,
+        "type": "object", "required": ["score", "kind"],
+        "properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}, "kind": {"enum": ["a", "b"]}},
+        "additionalProperties": False,
     }  # fmt: skip
     sampling = Sampling(max_tokens=64, temperature=1.0, seed=3)
     forms = [regex("[A-O](\n[1-5]){14}"), json_schema(schema)]
