@@ -17,6 +17,14 @@ from ruamel.yaml import YAML
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
           (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"), (10**11, "10B<n<100B"),
           (10**12, "100B<n<1T"))  # fmt: skip
+#: licences that the Hub has a name for, of those that the stage `licence` tells apart
+_HUB_LICENCES = frozenset({
+    "apache-2.0", "mit", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-
+    sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0",
+    "agpl-3.0", "gfdl", "bsd-2-clause", "bsd-3-clause", "mpl-2.0", "isc", "unlicense", "artistic-2.0", "odc-by",
+    "odbl", "pddl",
+})  # fmt: skip
 _DTYPES = {pa.string(): "string", pa.large_string(): "large_string", pa.bool_(): "bool", pa.binary(): "binary",
            pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64",
            pa.date32(): "date32"}  # fmt: skip
@@ -65,6 +73,7 @@ class CardData:
         audited: what the audit of duplicate removal found, in words, by what it looked at.
         redacted: kind → replacements in the corpus; None if no redaction was done.
         tiers: licence tier → documents; None if licences were not looked for.
+        licences: name and version of the licence, joined by a hyphen → documents; documents without one are `none`.
     """
 
     name: str
@@ -90,6 +99,7 @@ class CardData:
     failures: Sequence[Gone] = ()
     redacted: Mapping[str, int] | None = None
     tiers: Mapping[str, int] | None = None
+    licences: Mapping[str, int] = field(default_factory=dict)
     version: str = ""
 
 
@@ -99,6 +109,7 @@ def render_card(data: CardData) -> str:
         f"---\n{_dump(_head(data))}---\n",
         f"# {data.name}\n",
         _what(data),
+        _reading(),
         _columns(data.schema),
         _how(data),
         _removed(data),
@@ -150,8 +161,7 @@ def _head(data: CardData) -> dict[str, Any]:
     }
     head: dict[str, Any] = {
         "pretty_name": data.name,
-        "license": "other",
-        "license_name": "see-the-section-licences",
+        **_licence_of(data),
         "language": languages,
         "task_categories": ["text-generation"],
         "annotations_creators": ["machine-generated"],
@@ -161,6 +171,15 @@ def _head(data: CardData) -> dict[str, Any]:
         "dataset_info": info,
     }
     return {k: v for k, v in head.items() if v != []}
+
+
+def _licence_of(data: CardData) -> dict[str, str]:
+    """The licence that every page names, if it is one and the same and the Hub knows it; else the form for others."""
+    if len(data.licences) == 1 and data.rows:
+        (name,) = (licence.lower() for licence in data.licences)
+        if name in _HUB_LICENCES:
+            return {"license": name}
+    return {"license": "other", "license_name": "see-the-section-licences"}
 
 
 def _dump(head: Mapping[str, Any]) -> str:
@@ -183,6 +202,21 @@ def _what(data: CardData) -> str:
         f"{data.records:,} records).{told}\n\n"
         "Every row is one document: its text, where it came from (file, offset, address), and one column per label. "
         "Labels are columns so that anyone can select again without rating again.\n"
+    )
+
+
+def _reading() -> str:
+    """One line per reader. This page has to be called README.md and to lie beside the shards, because the Hub reads it
+    only there; readers that take every file of a folder for a shard are therefore given a pattern."""
+    return (
+        "## How to read it\n\nIn the folder that holds this page. Name the files, not the folder: some readers take "
+        "this page for a shard too.\n\n```python\n"
+        'datasets.load_dataset("parquet", data_files="*.parquet", split="train")\n'
+        'polars.scan_parquet("*.parquet").collect()\n'
+        "duckdb.sql(\"FROM '*.parquet'\")\n"
+        'pyarrow.dataset.dataset(".", format="parquet", exclude_invalid_files=True).to_table()\n'
+        'pyarrow.parquet.read_table(".", ignore_prefixes=["README", "_", "."])\n'
+        "```\n\nOnce it is on the Hub, or from the folder itself: `datasets.load_dataset(PATH)`.\n"
     )
 
 
@@ -285,7 +319,8 @@ def _licences(data: CardData) -> str:
         return text + "\nPages were not searched for licences.\n"
     rows = [[code(t), f"{n:,}", f"{n / data.rows:.2%}" if data.rows else "–"] for t, n in sorted(data.tiers.items())]
     return (
-        f"{text}\nWhat the pages say of themselves, found by `licence` and unverified:\n\n"
+        f"{text}\nWhat the pages say of themselves, found by `licence` and unverified. Where every page names one "
+        "and the same licence, it stands in the head.\n\n"
         f"{table(('tier', 'documents', 'share'), rows)}"
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.steps.base import Run
     from pipelines.steps.publish import Card
 
+_LICENCE = ("licence_name", "licence_version")
 _DEDUP_SUMMARY = {
     "exact": "Documents with the same text: one stays.",
     "minhash": "Documents whose shingles overlap at least as much as the threshold, found by MinHash bands and "
@@ -65,6 +66,7 @@ def card_data(step: Card) -> CardData:
         failures=_gone(totals.failed, errors),
         redacted=sums.redacted() if any(s.name == "pii" for s in step.stages()) else None,
         tiers=sums.counts("licence_tier") if "licence_tier" in schema.names else None,
+        licences=dict(sorted(sums.licences.items())),
         version=_version(run),
     )
 
@@ -119,6 +121,7 @@ class _Sums:
     def __init__(self, run: Run, schema: pa.Schema) -> None:
         self.memory_bytes = 0
         self.totals: Counter[str] = Counter()
+        self.licences: Counter[str] = Counter()
         self._values: dict[str, Counter[str]] = {n: Counter() for n in self._COUNTED}
         whole = [f.name for f in schema if pa.types.is_integer(f.type)]
         summed = [n for n in whole if n == "tokens_count" or n.startswith("pii_")]
@@ -126,8 +129,11 @@ class _Sums:
             with run.folder.parquet(f"corpus/{shard}.parquet") as file:
                 groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
                 self.memory_bytes += sum(g.total_byte_size for g in groups)
-                wanted = [n for n in file.schema_arrow.names if n in summed or n in self._COUNTED]
+                known = file.schema_arrow.names
+                wanted = [n for n in known if n in summed or n in self._COUNTED]
                 self._add(file.read(columns=wanted, use_threads=False))
+                if set(_LICENCE) <= set(known):
+                    self._add_licences(file.read(columns=list(_LICENCE), use_threads=False))
         for name in summed:
             self.totals.setdefault(name, 0)
 
@@ -138,6 +144,12 @@ class _Sums:
                     self._values[name][entry["values"] or "none"] += entry["counts"]
             else:
                 self.totals[name] += pc.sum(pc.cast(table[name], pa.int64())).as_py() or 0
+
+    def _add_licences(self, table: pa.Table) -> None:
+        grouped = table.group_by(list(_LICENCE)).aggregate([([], "count_all")])
+        for row in grouped.to_pylist():
+            name = "-".join(str(row[n]) for n in _LICENCE if row[n]) if row[_LICENCE[0]] else "none"
+            self.licences[name] += row["count_all"]
 
     def counts(self, name: str) -> dict[str, int]:
         """Value → documents, sorted."""

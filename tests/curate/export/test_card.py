@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
@@ -101,3 +105,44 @@ def test_an_empty_corpus_has_a_card() -> None:
 
 def test_values_cannot_leave_their_code_span() -> None:
     assert code("a`b|c\n<script>\u202e") == "`a'b¦c <script>U+202E`"
+
+
+@pytest.mark.parametrize(
+    ("licences", "wanted"),
+    [
+        ({"CC-BY-SA-4.0": 1200}, "cc-by-sa-4.0"),
+        ({"CC-BY-SA-4.0": 1199, "none": 1}, "other"),
+        ({"CC-BY-SA-4.0": 600, "CC-BY-4.0": 600}, "other"),
+        ({"all-rights-reserved": 1200}, "other"),
+        ({}, "other"),
+    ],
+)
+def test_the_head_names_a_licence_only_where_every_page_does(licences: dict[str, int], wanted: str) -> None:
+    found = head(render_card(replace(CARD, licences=licences)))
+    assert found["license"] == wanted
+    assert ("license_name" in found) == (wanted == "other")
+
+
+def test_every_line_about_reading_reads_the_folder_of_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = render_card(CARD)
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    for name in ("00000", "00001"):
+        pq.write_table(pa.table({"id": [name], "text": ["words"]}), tmp_path / f"{name}.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    lines = text.partition("```python\n")[2].partition("```")[0].splitlines()
+    assert [line.partition(".")[0] for line in lines] == ["datasets", "polars", "duckdb", "pyarrow", "pyarrow"]
+    read = 0
+    for line in lines:
+        library = line.partition("(")[0].rpartition(".")[0]
+        if importlib.util.find_spec(library.partition(".")[0]) is None:
+            continue  # datasets is no dependency; whoever has it gets the same rows
+        rows = eval(line, {library.partition(".")[0]: _imported(library)})
+        assert len(rows) == 2, line
+        read += 1
+    assert read >= 4
+
+
+def _imported(library: str) -> Any:
+    importlib.import_module(library)
+    return importlib.import_module(library.partition(".")[0])
