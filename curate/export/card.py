@@ -19,11 +19,11 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
           (10**12, "100B<n<1T"))  # fmt: skip
 #: licences that the Hub has a name for, of those that the stage `licence` tells apart
 _HUB_LICENCES = frozenset({
-    "apache-2.0", "mit", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-
-    sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
-    "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1", "lgpl-3.0",
-    "agpl-3.0", "gfdl", "bsd-2-clause", "bsd-3-clause", "mpl-2.0", "isc", "unlicense", "artistic-2.0", "odc-by",
-    "odbl", "pddl",
+    "apache-2.0", "mit", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
+    "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0",
+    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "gpl-2.0", "gpl-3.0", "lgpl-2.1",
+    "lgpl-3.0", "agpl-3.0", "gfdl", "bsd-2-clause", "bsd-3-clause", "mpl-2.0", "isc", "unlicense", "artistic-2.0",
+    "odc-by", "odbl", "pddl",
 })  # fmt: skip
 _DTYPES = {pa.string(): "string", pa.large_string(): "large_string", pa.bool_(): "bool", pa.binary(): "binary",
            pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64",
