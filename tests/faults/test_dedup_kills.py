@@ -34,7 +34,8 @@ def write_families(folder: Path) -> Path:
 
 def config(path: Path, source: Path, **changes: Any) -> Path:
     dedup = [{"exact": {"partitions": 2}}, {"minhash": {"threshold": 0.8}}]
-    return write_config(path, source, stages=[], dedup=dedup, recipe=None, **changes)
+    run = {"name": "same", "task_attempts": 1} | changes.pop("run", {})
+    return write_config(path, source, stages=[], dedup=dedup, recipe=None, run=run, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = config(tmp_path_factory.mktemp("reference") / "reference.json", source, run={"name": "same", "workers": 1})
+    path = config(tmp_path_factory.mktemp("reference") / "reference.json", source, run={"workers": 1})
     result = curate("run", str(path))
     assert result.returncode == 0, result.stderr
     return path.with_suffix("")
@@ -82,7 +83,7 @@ WHERE = [(phase, place) for phase in PHASES for place in ("store.before_rename",
 def test_a_run_killed_in_a_phase_of_duplicate_removal_is_finished_by_the_next(
     phase: str, place: str, source: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    path = config(tmp_path / "killed.json", source, run={"name": "same", "workers": 2, "task_attempts": 1})
+    path = config(tmp_path / "killed.json", source, run={"workers": 2})
     run = path.with_suffix("")
     shutil.copytree(undisturbed, run)
     restart_at(run, phase)
@@ -97,7 +98,7 @@ def test_a_run_killed_in_a_phase_of_duplicate_removal_is_finished_by_the_next(
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 8])
 def test_the_number_of_workers_decides_nothing(workers: int, source: Path, undisturbed: Path, tmp_path: Path) -> None:
-    path = config(tmp_path / "many.json", source, run={"name": "same", "workers": workers})
+    path = config(tmp_path / "many.json", source, run={"workers": workers})
     result = curate("run", str(path))
     assert result.returncode == 0, result.stderr
     assert digests(path.with_suffix("")) == digests(undisturbed)
@@ -130,7 +131,7 @@ def test_shards_in_another_order_keep_documents_of_the_same_texts(
 def test_a_damaged_file_between_tasks_stops_the_run_and_says_what_to_do(
     source: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    path = config(tmp_path / "hurt.json", source, run={"name": "same"})
+    path = config(tmp_path / "hurt.json", source)
     run = path.with_suffix("")
     shutil.copytree(undisturbed, run)
     restart_at(run, "dedup_join")
