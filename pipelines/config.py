@@ -260,6 +260,9 @@ def _check_dedup(layer: Layer, specs: Sequence[DedupSpec], issues: list[ConfigIs
             issues.append(layer.issue("dedup", f"dedup: `{name}` may be named once", ("dedup",)))
             return
     matching = [spec.options for spec in specs if spec.name in WHOLE_DOCUMENTS]
+    if not matching and any(spec.name == "audit" for spec in specs):
+        message = "dedup: `audit` looks at what `exact` and `minhash` remove, and neither is named"
+        issues.append(layer.issue("dedup", message, ("dedup",), hint="add `- exact: {}`, or leave `audit` out"))
     if not matching:
         return
     try:

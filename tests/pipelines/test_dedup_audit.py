@@ -171,6 +171,12 @@ def test_an_unknown_column_is_refused_before_any_work(again: Path) -> None:
         go(again, 'dedup.audit.by=["sauce"]')
 
 
+def test_an_audit_of_nothing_is_refused(made: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "bare.json", made / "input", stages=[], recipe=None, dedup=[{"audit": {}}])
+    with pytest.raises(ConfigError, match="neither is named"):
+        load_config(config)
+
+
 def relabel(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
     """Changes the labels of the second shard, which holds the near-duplicates."""
 
