@@ -65,12 +65,16 @@ class AdaptiveLimit:
             self._not_before = until
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._alarm = loop.call_at(until, self._wake)
+            self._alarm = loop.call_at(until, self._resume)
+
+    def _resume(self) -> None:
+        # The alarm may ring a clock tick early: the pause is over because it rang, not because of the time
+        self._not_before = 0.0
+        self._alarm = None
+        self._wake()
 
     def _free(self) -> bool:
-        if self._not_before and asyncio.get_running_loop().time() < self._not_before:
-            return False
-        return self.active < int(self.limit)
+        return not self._not_before and self.active < int(self.limit)
 
     def _wake(self) -> None:
         """Offer as many waiters a look as there are free places."""

@@ -19,8 +19,6 @@ from curate.rewrite.usage import Usage, estimate
 from tests.curate.rewrite.asking import config, request, requests
 from tests.llm_stub import Stub
 
-ANSWER_0 = f"echo {zlib.crc32(b'document 0'):08x}"
-
 
 def one(script: list[dict[str, Any]], **changes: Any) -> tuple[Outcome, Stub]:
     """The outcome of one request to a server that follows ``script``."""
@@ -72,6 +70,16 @@ def test_a_server_that_always_fails_costs_max_attempts_and_no_more() -> None:
 def test_a_hanging_server_meets_the_deadline_of_an_attempt() -> None:
     got, _ = failure([{"hang_seconds": 3600}], request_s=0.2, max_attempts=2)
     assert (got.code, got.attempts, got.paid) == ("endpoint.timeout", 2, "maybe")
+
+
+def test_the_late_answer_of_an_attempt_that_was_given_up_is_dropped() -> None:
+    asked = [request(0), request(1)]
+    slow = {"document 1": [{"delay_seconds": 0.8}]}  # keeps the client alive until the late one has come
+    with Stub([{"delay_seconds": 0.5, "content": "late"}, {"content": "in time"}], when=slow) as stub:
+        got = {o.document: o for o in complete_all(asked, config(stub.url, request_s=0.3, max_attempts=2))}
+    first = got[f"{0:032x}"]
+    assert isinstance(first, Answer)
+    assert (first.text, first.attempts) == ("in time", 2)
 
 
 def test_a_slow_drip_meets_the_deadline_though_bytes_keep_coming() -> None:
@@ -327,7 +335,8 @@ def test_every_request_has_one_outcome_and_keeps_its_tag() -> None:
         got = list(complete_all(asked, config(stub.url)))
     assert sorted(o.tag for o in got) == list(range(200))
     assert all(o.ok and o.document == f"{o.tag:032x}" for o in got)
-    assert {o.document: o.text for o in got if isinstance(o, Answer)}[f"{0:032x}"] == ANSWER_0
+    texts = {o.tag: o.text for o in got if isinstance(o, Answer)}
+    assert texts == {i: f"echo {zlib.crc32(f'document {i}'.encode()):08x}" for i in range(200)}
 
 
 def test_equal_requests_under_way_are_asked_once() -> None:
