@@ -124,7 +124,7 @@ def join_windows(
     """Write which stretches of a key range repeat, and which shard has the document with the smallest id.
 
     Returns:
-        the file, the ``TOP`` most frequent stretches (ties by hash), and how many different stretches repeat.
+        the file, the ``TOP`` most frequent stretches (``most_frequent``), and how many different stretches repeat.
 
     Memory: as ``join_seeds``.
     """
@@ -150,22 +150,39 @@ def join_windows(
 def _top(
     top: list[Frequent], found: dict[str, Any], heads: I64, totals: I64, best: I64, repeats: Flags
 ) -> list[Frequent]:
+    """``top`` and the most frequent of a piece: level by level of counts, until there are ``TOP``."""
     chosen = np.flatnonzero(repeats)
-    if len(chosen) > TOP:
-        least = np.partition(totals[chosen], len(chosen) - TOP)[len(chosen) - TOP]
-        chosen = chosen[totals[chosen] >= least]
-        keys = found["b"][heads[chosen]], found["a"][heads[chosen]], -totals[chosen]
-        chosen = chosen[np.lexsort(keys)][:TOP]
-    for g in chosen.tolist():
-        name = _id_text(int(found["a"][heads[g]]), int(found["b"][heads[g]]))
-        owner = _id_text(int(found["id_high"][best[g]]), int(found["id_low"][best[g]]))
-        top.append(Frequent(int(totals[g]), name, owner))
-    return most_frequent(top)
+    chosen = chosen[np.argsort(-totals[chosen], kind="stable")]
+    added: list[Frequent] = []
+    start = 0
+    while start < len(chosen) and len(added) < TOP:
+        count = totals[chosen[start]]
+        stop = int(np.searchsorted(-totals[chosen], -count, side="right"))
+        level = chosen[start:stop]
+        row, owner = heads[level], best[level]
+        keys = found["b"][row], found["a"][row], found["id_low"][owner], found["id_high"][owner]
+        order = np.lexsort(keys)
+        fresh = np.ones(len(order), np.bool_)
+        for key in keys[2:]:
+            fresh[1:] &= key[order][1:] == key[order][:-1]
+        fresh[1:] = ~fresh[1:]
+        for at in order[fresh][:TOP].tolist():
+            hash_, document = ((int(keys[h][at]), int(keys[low][at])) for h, low in ((1, 0), (3, 2)))
+            added.append(Frequent(int(count), _id_text(*hash_), _id_text(*document)))
+        start = stop
+    return most_frequent([*top, *added])
 
 
 def most_frequent(found: Iterable[Frequent]) -> list[Frequent]:
-    """The ``TOP`` of them, most frequent first, ties by hash."""
-    return sorted(found, key=lambda f: (-f.count, f.hash))[:TOP]
+    """The ``TOP`` of them, most frequent first, then by document; one stretch per document and count.
+
+    A repeated text of a hundred words has fifty stretches of fifty words, all with the same count and document: the one
+    with the smallest hash stands for them.
+    """
+    least: dict[tuple[int, str], Frequent] = {}
+    for one in sorted(found, key=lambda f: (-f.count, f.document, f.hash)):
+        least.setdefault((one.count, one.document), one)
+    return list(least.values())[:TOP]
 
 
 def _id_text(high: int, low: int) -> str:

@@ -202,13 +202,18 @@ def test_ranges_of_another_number_and_masks_of_other_shards_are_refused(joined: 
 
 
 def test_the_most_frequent_stretches_are_told_with_their_first_document(tmp_path: Path) -> None:
-    shards = numbered([["abcde", "vwxyz abcde"], ["abcde", "vwxyz"]])
-    config = SubstringConfig(unit="bytes", n=5, partitions=1)
-    found_by_passes(tmp_path, shards, config)
-    _, top, different = passes.join_windows(LocalFolder(tmp_path), list(shards), config, 0, 1)
+    shards = numbered([["abcdefgh", "vwxyz abcdefgh"], ["abcdefgh", "vwxyz"]])
     ids = {text: [i for of in shards.values() for i, t in of if text in t] for text in ("abcde", "vwxyz")}
-    assert different == 2
-    assert [(f.count, f.document) for f in top] == [(3, min(ids["abcde"])), (2, min(ids["vwxyz"]))]
+    for partitions in (1, 2):
+        config = SubstringConfig(unit="bytes", n=5, partitions=partitions)
+        found_by_passes(tmp_path, shards, config)
+        joins = [
+            passes.join_windows(LocalFolder(tmp_path), list(shards), config, k, partitions) for k in range(partitions)
+        ]
+        top = passes.most_frequent(one for _, of, _ in joins for one in of)
+        assert sum(different for _, _, different in joins) == 5
+        # "abcde" to "defgh" are one text: one of them stands for the four
+        assert [(f.count, f.document) for f in top] == [(3, min(ids["abcde"])), (2, min(ids["vwxyz"]))]
 
 
 BATCH = pa.RecordBatch.from_arrays(
