@@ -62,6 +62,7 @@ def documents() -> list[dict[str, Any]]:
     return [{"id": document_id("in", i), **row} for i, row in enumerate(rows)]
 
 
+EMPTY = pa.schema([("id", pa.string()), ("source_id", pa.string()), ("text", pa.string())])
 DEDUP = [{"semantic": {"k": 3, "engine": "numpy", "partitions": 2}}]
 
 
@@ -80,7 +81,7 @@ def make_run(folder: Path, shards: list[list[dict[str, Any]]], vectors: Any = No
     entries = []
     for number, rows in enumerate(shards):
         name = f"{number:05d}"
-        table = pa.Table.from_pylist(rows)
+        table = pa.Table.from_pylist(rows, schema=None if rows else EMPTY)
         write_table(store, f"documents/{name}.parquet", table)
         write_table(store, f"labels/documents/{name}.parquet", table.select(["id"]))
         entries.append(Entry(name, f"{name}.jsonl", "", "jsonl", table.nbytes, ""))
@@ -226,6 +227,14 @@ def test_more_clusters_than_documents(tmp_path: Path) -> None:
     do(run)
     assert summary(run)["clusters"]["clusters"] == 5
     assert all(f["semantic_is_survivor"] for f in labels(run).values())
+
+
+@pytest.mark.parametrize("shards", [0, 1])
+def test_without_documents_the_files_are_there_and_empty(tmp_path: Path, shards: int) -> None:
+    run = make_run(tmp_path, [[]] * shards)
+    do(run)
+    assert summary(run)["compared"] == summary(run)["removed"] == 0
+    assert run.folder.table("dedup/semantic_pairs.parquet").num_rows == 0
 
 
 def test_without_any_vector_all_stay(tmp_path: Path) -> None:
