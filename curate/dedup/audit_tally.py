@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,13 @@ class _Rows:
     kind: npt.NDArray[np.int8]
     similarity: npt.NDArray[np.float32]
     n_bytes: I64
+    #: the survivor is of an earlier run in the index: there is nothing of it here to look at
+    earlier: npt.NDArray[np.bool_]
+
+    def here(self) -> _Rows:
+        """Without those whose survivor is of an earlier run."""
+        mine = ~self.earlier
+        return _Rows(**{f.name: getattr(self, f.name)[mine] for f in fields(self)})
 
     @property
     def gone(self) -> npt.NDArray[np.bool_]:
@@ -138,11 +145,12 @@ def tally_shard(
     sums["digest"] = pairs_digest(
         rows.high[gone], rows.low[gone], rows.cluster_high[gone], rows.cluster_low[gone], rows.kind[gone]
     )
-    strata = stratum_of(rows.kind[gone], rows.similarity[gone])
+    here = rows.here() if rows.earlier.any() else rows
+    strata = stratum_of(here.kind[here.gone], here.similarity[here.gone])
     for stratum, count in zip(*np.unique(strata, return_counts=True), strict=True):
         sums[f"{STRATUM}{stratum}"] = int(count)
     return ShardTally(
-        _groups(rows, groups), _clusters(rows), _members(rows, examples), _sample(rows, sample), sums
+        _groups(rows, groups), _clusters(here), _members(here, examples), _sample(here, sample), sums
     )  # fmt: skip
 
 
@@ -191,8 +199,15 @@ def _rows(labels: pa.Table, n_bytes: I64, where: str) -> _Rows:
     return _Rows(
         there.astype(np.int64), high, low, cluster_high, cluster_low,
         np.asarray(pc.fill_null(seen["dedup_size"], 0), np.int64), np.asarray(kind).astype(np.int8) + 1,
-        np.asarray(pc.fill_null(seen["dedup_similarity"], np.nan), np.float32), n_bytes[there],
+        np.asarray(pc.fill_null(seen["dedup_similarity"], np.nan), np.float32), n_bytes[there], _earlier(seen),
     )  # fmt: skip
+
+
+def _earlier(seen: pa.Table) -> npt.NDArray[np.bool_]:
+    name = "dedup_survivor_dump"
+    if name not in seen.column_names:
+        return np.zeros(len(seen), np.bool_)
+    return np.asarray(pc.is_valid(seen[name]), np.bool_)
 
 
 def _check(rows: _Rows, labels: pa.Table, shard: str, threshold: float | None) -> None:
@@ -209,7 +224,7 @@ def _check(rows: _Rows, labels: pa.Table, shard: str, threshold: float | None) -
         ("has a kind that is not known", unknown),
         ("stays and is removed", stays != (rows.kind == STAYS)),
         ("stays, but not for itself", stays & (named | ~own | known)),
-        ("is its own survivor", ~stays & own),
+        ("is its own survivor", ~stays & own & ~rows.earlier),
         ("is in another cluster than its survivor's", ~stays & ~same),
         ("is removed as an exact copy, but not with similarity 1", (rows.kind == EXACT) & (rows.similarity != 1)),
         ("is removed for its address or bytes, but has a similarity", np.isin(rows.kind, (URL, CONTENT)) & known),

@@ -95,8 +95,7 @@ class Dump:
             Part(p["name"], p["rows"], {k: Sealed(Output(**f["output"]), f["seal"]) for k, f in p["files"].items()})
             for p in raw["parts"]
         )
-        said = (raw[k] for k in ("name", "run", "signed_with", "evidence_bits", "against"))
-        dump = Dump(*said, parts)
+        dump = Dump(raw["name"], raw["run"], raw["signed_with"], raw["evidence_bits"], raw["against"], parts)
         if raw["schema"] != 1 or dump.digest != raw["digest"]:
             raise ValueError("digest")
         return dump
@@ -116,7 +115,9 @@ def read_dump(folder: Folder, name: str) -> Dump | None:
     except (ValueError, KeyError, TypeError) as error:
         raise VerificationError(f"{folder.url}/{place} is damaged: {_REMEDY}") from error
     if found.name != name:
-        raise VerificationError(f"{folder.url}/{place} is the manifest of the dump {found.name}: give it its folder back")
+        raise VerificationError(
+            f"{folder.url}/{place} is the manifest of the dump {found.name}: give it its folder back"
+        )
     return found
 
 
@@ -133,8 +134,8 @@ def read_dumps(folder: Folder, without: str) -> list[Dump]:
         dump = read_dump(folder, name)
         if dump is None:
             raise VerificationError(
-                f"{folder.url}/{name} has no {MANIFEST}: its run was stopped while it published, or is at it now, or the "
-                "file is lost. Wait for that run, run it again, or delete the folder"
+                f"{folder.url}/{name} has no {MANIFEST}: its run was stopped while it published, or is at it now, or "
+                "the file is lost. Wait for that run, run it again, or delete the folder"
             )
         found.append(dump)
     return sorted(found, key=lambda dump: dump.name)

@@ -24,7 +24,6 @@ DUMP = column("dump", pa.string(), "name of the earlier run", nullable=False)
 SETS = column("shingles", pa.binary(), "sorted hashes of the shingle set; null where it is not compared")
 
 
-
 def recalled(run: Run, plan: Plan, position: int) -> SectionReader:
     """The linked documents of an earlier source, to be opened."""
     names = partition_names(run, plan)
@@ -80,7 +79,9 @@ class DedupRecall(Step):
             for start in range(0, len(rows), SECTION_ROWS):
                 part = table.slice(start, SECTION_ROWS)
                 work.marks.set(documents=start)
-                buffer.add(part.append_column(SETS, self._sets(sources, source, part)), where[start : start + len(part)])
+                buffer.add(
+                    part.append_column(SETS, self._sets(sources, source, part)), where[start : start + len(part)]
+                )
             buffer.flush()
             return writer.close()
 
