@@ -10,6 +10,17 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The whole suite in several processes: kernels are compiled before these start, each by one of them."""
+    config = session.config
+    workers = getattr(config.option, "numprocesses", None)
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
+    if workers and whole and not hasattr(config, "workerinput"):
+        from tests.compiling import compile_parts
+
+        compile_parts(workers)
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The root of the checkout."""
