@@ -141,6 +141,7 @@ class CheckFilter(UnitStep):
 
     suffix = "_check"
     aligned = False
+    gate = True
 
     def __init__(self, run: Run, kind: str, before: tuple[str, ...]) -> None:
         super().__init__(run, kind, before)

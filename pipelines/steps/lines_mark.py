@@ -41,8 +41,7 @@ class MarkUnits(UnitStep):
 
     def __init__(self, run: Run, kind: str, before: tuple[str, ...]) -> None:
         super().__init__(run, kind, before)
-        checked = (f"{kind}_check",) if self.options.counting == "bloom" else ()
-        self.after = (f"{kind}_merge", *checked, f"{kind}_count", *before)
+        self.after = (f"{kind}_merge", f"{kind}_count", *before)
         self.cuts = (f"{kind}_spans",) if self.options.remove else ()
         self.min_remaining_words = self.options.min_remaining_words
 

@@ -11,7 +11,7 @@ import pytest
 from pipelines.config import load_config
 from pipelines.plan import make_plan
 from tests.end_to_end.here import rows, run_here
-from tests.running import WORDS, digests, write_config
+from tests.running import WORDS, curate, digests, write_config
 
 FOOTER = "Subscribe to our newsletter now, 12 readers online!"
 NUMBERS = 8
@@ -179,8 +179,32 @@ def test_a_filter_that_is_too_small_stops_the_run_before_anything_is_marked(
     (problem,) = [p for p in result.problems if "lines_check" in p and "Bloom" in p]
     assert "dedup.lines.max_false_positive_rate allows (1.00%)" in problem and "dedup.lines.expected=" in problem
     assert not list((config.with_suffix("") / "labels").glob("lines/*"))
+    plan = make_plan(load_config(config, ["dedup.lines.max_false_positive_rate=null"]))
+    assert {s.name for s in plan.steps if s.name.startswith("lines") and not s.todo} == {"lines_count", "lines_merge"}
     result = run_here(
         load_config(config, ["dedup.lines.max_false_positive_rate=null"]), config.parent / "scratch", monkeypatch
     )
     assert result.exit_code == 0
     assert tally(config.with_suffix(""))["bloom"]["wrong"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_workers_and_kills_decide_nothing(config: Path, tmp_path: Path) -> None:
+    raw = json.loads(config.read_text())
+    options = {"min_occurrences": 3, "min_words": 3}
+    raw["dedup"] = [
+        {"lines": options | {"remove": True, "partitions": 4}},
+        {"paragraphs": options | {"keep": "none", "counting": "bloom"}},
+    ]  # fmt: skip
+    found = []
+    for name, workers, failpoints in (("one", 1, ()), ("killed", 8, ("receipt.before:kill@4",))):
+        raw["run"] |= {"output": str(tmp_path / name), "workers": workers}
+        config.write_text(json.dumps(raw))
+        for failpoint in failpoints:
+            curate("run", str(config), failpoint=failpoint, timeout=600)
+        result = curate("run", str(config), timeout=600)
+        assert result.returncode == 0, result.stderr
+        found.append({k: d for k, d in digests(tmp_path / name).items() if not k.startswith("receipts/")})
+    assert found[0] == found[1]
+    assert any(k.startswith("labels/paragraphs/") for k in found[0])
