@@ -11,6 +11,7 @@ from pydantic import Field
 from curate.documents import TEXT, Batch, column
 from curate.kernels.strings import string_array, string_buffers
 from curate.stages.base import Context, Stage, StageConfig
+from curate.stages.line_furniture import without_furniture
 
 if TYPE_CHECKING:
     from curate.kernels.cleaning import LineRules
@@ -25,6 +26,12 @@ _KINDS = {
 }
 
 
+_FURNITURE = column(
+    "line_cleaning_furniture", pa.int32(), "lines removed that belong to the site, before all other rules",
+    unit="lines", nullable=False,
+)  # fmt: skip
+
+
 class LineCleaningConfig(StageConfig):
     """Which lines go. The defaults are C4's; FineWeb sets ``terminal_punctuation: false``."""
 
@@ -36,6 +43,10 @@ class LineCleaningConfig(StageConfig):
     citations: bool = Field(True, description="cut [1], [edit] and [citation needed] out of lines")
     javascript: bool = Field(True, description='remove lines that mention "javascript"')
     policy: bool = Field(True, description="remove lines with the wording of cookie notices and terms of use")
+    furniture: bool = Field(
+        False,
+        description="remove lines that belong to the site: comment forms, share buttons, ways to the top (not in C4)",
+    )
 
 
 class LineCleaning(Stage):
@@ -43,9 +54,9 @@ class LineCleaning(Stage):
 
     What C4 decides about lines is decided here; what it decides about pages ("lorem ipsum", curly brackets, too few
     sentences) is the preset ``c4`` of ``quality_rules``, on the labels that ``text_stats`` takes from the cleaned text.
-    A line that condemns its page is therefore left in. The three stages in this order give the verdict, the reason and
-    the text of datatrove 0.10.1's C4QualityFilter; where C4 itself keeps a page with an empty text (its lines were
-    nothing but citations), the page is dropped here.
+    A line that condemns its page is therefore left in. ``furniture`` goes beyond C4. Without it, the three stages in
+    this order give the verdict, the reason and the text of datatrove 0.10.1's C4QualityFilter; where C4 itself keeps a
+    page with an empty text (its lines were nothing but citations), the page is dropped here.
     """
 
     name = "line_cleaning"
@@ -53,6 +64,7 @@ class LineCleaning(Stage):
     changes_text = True
     reasons: ClassVar = {"line_cleaning_empty": "no line of the text is left (too_few_sentences in datatrove)"}
     Config = LineCleaningConfig
+    config: LineCleaningConfig
 
     _rules: LineRules
 
@@ -73,6 +85,7 @@ class LineCleaning(Stage):
                        nullable=False),
                 column("line_cleaning_end_space", pa.bool_(), "more than a single space, left by citations, was "
                        "stripped off the last line: C4 counts it as a sentence after a full stop", nullable=False),
+                *([_FURNITURE] if self.config.furniture else []),
             ]
         )  # fmt: skip
 
@@ -94,13 +107,18 @@ class LineCleaning(Stage):
         """The batch with cleaned texts; documents without any line left are dropped."""
         from curate.kernels.cleaning import clean_lines
 
-        cleaned = clean_lines(*string_buffers(batch.column("text")), self._rules)
+        texts, furniture = batch.column("text"), None
+        if self.config.furniture:
+            texts, furniture = without_furniture(texts)
+        cleaned = clean_lines(*string_buffers(texts), self._rules)
         counts = cleaned.counts
         labels = {
             "removed_lines": counts["lines"] - counts["kept_lines"],
             **{kind: counts[kind] for kind in (*_KINDS, "citations", "blank_ends", "end_space")},
         }
         columns: dict[pa.Field | str, pa.Array] = {TEXT: string_array(cleaned.data, cleaned.offsets)}
+        if furniture is not None:
+            labels["furniture"] = furniture
         for field in self.adds():
             columns[field] = pa.array(labels[field.name.removeprefix("line_cleaning_")]).cast(field.type)
         empty = np.diff(cleaned.offsets) == 0
