@@ -1,10 +1,11 @@
 """Peak memory of a run against the number of pages: it must stay flat and under 1.5 GB.
 
-    python tests/benchmarks/memory.py [--config configs/extract_only.yaml] [--pages 4000,32000,100000] [--set KEY=VALUE …]
+    python tests/benchmarks/memory.py [--config configs/extract_only.yaml] [--pages 4000,32000,100000] [--set K=V …]
 
 Packs short pages of the development data again and again into one archive, each record with an id of its own, and runs
-the config over it with one worker; the largest archive fills several row groups of 64 MB. Prints one JSON line per size: the largest resident size of any process of the run (the
-worker, the guarded child that parses, the command itself), CPU per page, and at the end the growth per 1,000 pages.
+the config over it with one worker; the largest archive fills several row groups of 64 MB. Prints one JSON line per
+size: the largest resident size of any process of the run (the worker, the guarded child that parses, the command
+itself), CPU per page, and at the end the growth per 1,000 pages.
 """
 
 from __future__ import annotations

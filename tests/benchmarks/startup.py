@@ -3,9 +3,9 @@
     python tests/benchmarks/startup.py [--profile]
 
 Prints one JSON line per task: user and system time of a fresh process and its children, least of five runs, beside the
-bare interpreter's, and wall time; with ``--profile`` also the modules that take longest to import. Compiled kernels come
-from their cache: each task runs once before it is measured. As in the processes of `curate`, OpenBLAS has one thread:
-its idle ones spin for 0.1 s of CPU time in every process that imports NumPy.
+bare interpreter's, and wall time; with ``--profile`` also the modules that take longest to import. Compiled kernels
+come from their cache: each task runs once before it is measured. As in the processes of `curate`, OpenBLAS has one
+thread: its idle ones spin for 0.1 s of CPU time in every process that imports NumPy.
 """
 
 from __future__ import annotations
