@@ -32,6 +32,7 @@ KEYS = {
     "dedup": None,
     "labels": None,
     "opt_out": ["domains", "ids", "purge", "urls"],
+    "vectors": None,
     "domains": ["from"],
     "keep": None,
     "recipe": [
