@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from curate.documents import TEXT, Batch, column
@@ -126,6 +125,8 @@ class ExtractHtml(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Text in place of html; empty pages are dropped, pages over a limit fail."""
+        import pyarrow.compute as pc
+
         html = batch.column("html")
         page_bytes = pc.cast(pc.binary_length(html), pa.int64())
         counts, tamed = self._scan(html)
@@ -177,6 +178,8 @@ class ExtractHtml(Stage):
         return flags
 
     def _is_plain(self, batch: Batch, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        import pyarrow.compute as pc
+
         from curate.kernels.html_scan import MARKUP, TAGS
 
         plain: npt.NDArray[np.bool_] = (counts[:, TAGS] == 0) & (counts[:, MARKUP] == 0)
@@ -214,6 +217,8 @@ class ExtractHtml(Stage):
         self, html: pa.Array, plain: npt.NDArray[np.bool_], todo: npt.NDArray[np.int64], results: pa.RecordBatch
     ) -> tuple[pa.Array, pa.Array, pa.Array, list[ItemFailure]]:
         """(text, title, engine, texts that are too long) for all rows; '' where a page failed."""
+        import pyarrow.compute as pc
+
         found, title, engine = (results.column(name) for name in ("text", "title", "engine"))
         if len(todo) != len(html):
             index = np.full(len(html), -1, np.int64)
@@ -236,6 +241,8 @@ class ExtractHtml(Stage):
 
 def _tidy(texts: pa.Array) -> pa.Array:
     """Texts without control characters, endless marks and outer space; null stays null."""
+    import pyarrow.compute as pc
+
     from curate.kernels.tidy import tidy
 
     out = string_array(*tidy(*string_buffers(texts)))
