@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -41,6 +42,7 @@ class Server:
         self._watcher: threading.Thread | None = None
         self._stopping = threading.Event()
         self._gone: str | None = None
+        self._group = 0
 
     @property
     def url(self) -> str:
@@ -99,6 +101,7 @@ class Server:
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
+        killed = keeper.poll() is not None and keeper.returncode < 0
         if keeper.stdin is not None:
             keeper.stdin.close()
         try:
@@ -106,6 +109,10 @@ class Server:
         except subprocess.TimeoutExpired:
             keeper.kill()
             keeper.wait()
+            killed = True
+        if killed and self._group:  # else the keeper has seen to it, and the number may be somebody else's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._group, signal.SIGKILL)
 
     def _spawn(self) -> None:
         command = [part.replace("{port}", str(self.port)) for part in self.config.command]
@@ -115,12 +122,18 @@ class Server:
         with writing(str(self.log)):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("ab") as log:
-                # In its own session, so that Ctrl-C reaches the run first and the server is still there for its end
-                self._keeper = subprocess.Popen(
-                    [sys.executable, "-I", str(_KEEPER), str(self.config.stop_s), *command],
-                    stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                    start_new_session=True,
-                )  # fmt: skip
+                told, tell = os.pipe()
+                try:
+                    # In its own session, so that Ctrl-C reaches the run first and the server is there until its end
+                    self._keeper = subprocess.Popen(
+                        [sys.executable, "-I", str(_KEEPER), str(self.config.stop_s), str(tell), *command],
+                        stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                        start_new_session=True, pass_fds=(tell,),
+                    )  # fmt: skip
+                finally:
+                    os.close(tell)
+                with os.fdopen(told, "rb") as answer:
+                    self._group = int(answer.read() or b"0")  # empty if the program could not be started
         self.starts += 1
 
     def _watch(self) -> None:
@@ -129,11 +142,12 @@ class Server:
             if keeper is None or keeper.poll() is None:
                 continue
             status = keeper.returncode
-            if self.starts > self.config.restarts:
-                ended = f"signal {signal.Signals(status - 128).name}" if status > 128 else f"status {status}"
-                self._gone = f"it ended with {ended}, for the {self.starts}. time; its output is in {self.log}"
-                return
             self._end_keeper()
+            if self.starts > self.config.restarts:
+                self._gone = (
+                    f"it ended with {_ending(status)}, for the {self.starts}. time; its output is in {self.log}"
+                )
+                return
             if self._stopping.wait(min(5.0, 0.5 * self.starts)):
                 return
             try:
@@ -149,6 +163,12 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _ending(status: int) -> str:
+    """An exit status for people; 128 + n and -n are signals, as far as there is such a signal."""
+    number = -status if status < 0 else status - 128
+    return f"signal {signal.Signals(number).name}" if number in set(signal.Signals) else f"status {status}"
 
 
 def _found(program: str, environment: dict[str, str]) -> bool:

@@ -27,15 +27,15 @@ def stub(*arguments: str, **changes: Any) -> ServerConfig:
     return ServerConfig(command=(sys.executable, str(STUB), "--port", "{port}", *arguments), **changes)
 
 
-def alive(marker: str) -> list[int]:
-    """Processes whose command line holds ``marker``, zombies left out."""
+def alive(marker: str, besides: str = "\0") -> list[int]:
+    """Processes whose command line holds ``marker`` and not ``besides``, zombies left out."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if marker in command and int(folder.name) != os.getpid():
+        if marker in command and besides not in command and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
 
@@ -79,9 +79,12 @@ def test_when_it_keeps_dying_the_run_ends_at_once_and_says_where_the_log_is(tmp_
         assert time.monotonic() - begun < 10
 
 
-def test_a_command_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:
-    with Server(ServerConfig(command=("false",), restarts=0), tmp_path / "log") as server:
-        with pytest.raises(EnvironmentGone, match="status 1"):
+@pytest.mark.parametrize(
+    ("script", "said"), [("exit 1", "status 1"), ("exit 255", "status 255"), ("kill -SEGV $$", "signal SIGSEGV")]
+)
+def test_a_command_that_ends_at_once_is_not_waited_for(tmp_path: Path, script: str, said: str) -> None:
+    with Server(ServerConfig(command=("sh", "-c", script), restarts=0), tmp_path / "log") as server:
+        with pytest.raises(EnvironmentGone, match=said):
             server.wait_ready()
 
 
@@ -103,6 +106,21 @@ def test_children_that_ignore_signals_are_killed_with_it(tmp_path: Path) -> None
         while not alive(f"sleep {marker}"):
             time.sleep(0.02)
     assert gone_within(f"sleep {marker}", 5)
+
+
+def test_it_is_not_left_behind_when_its_keeper_is_killed(tmp_path: Path) -> None:
+    marker = f"63.{os.getpid()}"
+    script = f"trap '' TERM; (trap '' TERM; sleep {marker}) & wait; sleep {marker}"
+    with Server(ServerConfig(command=("sh", "-c", script), stop_s=0.3, restarts=0), tmp_path / "log") as server:
+        while not alive(f"sleep {marker}", besides="trap"):
+            time.sleep(0.02)
+        (keeper,) = alive("keeper.py 0.3")
+        os.kill(keeper, signal.SIGKILL)
+        assert gone_within(f"sleep {marker}", 5)
+        until = time.monotonic() + 5
+        while server.hopeless() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        assert "SIGKILL" in str(server.hopeless())
 
 
 def test_it_does_not_outlive_a_run_that_is_killed(tmp_path: Path, repo: Path) -> None:

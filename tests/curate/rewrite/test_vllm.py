@@ -121,7 +121,8 @@ def test_killed_in_the_middle_no_document_is_lost_and_nothing_paid_twice(server:
     n = 200
     questions = [asked(i, sampling=Sampling(max_tokens=24), purpose="kill") for i in range(n)]
     starts = server.starts
-    stats, victims = Stats(), alive(f"api_server --model {server.config.command[4]}")
+    stats = Stats()
+    victims = alive(f"api_server --model {server.config.command[4]}", besides="keeper.py")
 
     def strike() -> None:
         while stats.answered < n // 3:
