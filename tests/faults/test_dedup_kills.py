@@ -147,3 +147,32 @@ def test_a_damaged_file_between_tasks_stops_the_run_and_says_what_to_do(
     again = curate("run", str(path))
     assert again.returncode == 0, again.stderr
     assert digests(run) == digests(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["store.before_rename:kill@2", "store.after_rename:kill@7", "receipt.before:kill"])
+def test_a_run_killed_while_it_publishes_its_dump_leaves_no_half_dump(place: str, source: Path, tmp_path: Path) -> None:
+    index = [{"exact": {}}, {"minhash": {}}, {"index": {"path": str(tmp_path / "index"), "name": "dump"}}]
+    path = write_config(
+        tmp_path / "one.json", source, stages=[], recipe=None, dedup=index, run={"workers": 1, "task_attempts": 1}
+    )
+    run, dump = path.with_suffix(""), tmp_path / "index" / "dump"
+    assert curate("run", str(path)).returncode == 0
+    manifest = json.loads((dump / "dump.json").read_text())
+    shutil.rmtree(run / "receipts" / "dedup_index")
+    shutil.rmtree(dump)
+    first = curate("run", str(path), failpoint=place)
+    assert first.returncode in {0, 6}, first.stderr
+    if not (dump / "dump.json").exists():
+        other = write_config(
+            tmp_path / "other.json", source, stages=[], recipe=None,
+            dedup=[{"exact": {}}, {"minhash": {}}, {"index": {"path": str(tmp_path / "index"), "name": "other"}}],
+        )  # fmt: skip
+        refused = curate("run", str(other))
+        assert refused.returncode == 5, refused.stderr
+        assert "dump has no dump.json" in refused.stderr
+    second = curate("run", str(path))
+    assert second.returncode == 0, second.stderr
+    assert json.loads((dump / "dump.json").read_text()) == manifest
+    names = {f["output"]["path"] for p in manifest["parts"] for f in p["files"].values()}
+    assert {str(p.relative_to(tmp_path / "index")) for p in dump.rglob("*.parquet")} == names

@@ -14,7 +14,7 @@ from curate.store.folder import LocalFolder
 from curate.store.manifest import Entry, Manifest
 from curate.store.shards import write_table
 from pipelines.config import load_config
-from pipelines.steps import dedup_index
+from pipelines.steps import dedup_index, opt_out
 from pipelines.steps.base import Run, Step, Work, fingerprints
 from pipelines.steps.dedup import added_steps
 from pipelines.tasks import Task, run_task
@@ -34,8 +34,8 @@ class Documents(Step):
         raise NotImplementedError
 
 
-def make_run(folder: Path, shards: list[pa.Table], dedup: list[Any]) -> Run:
-    """A run whose documents are written, with these dedup configs."""
+def make_run(folder: Path, shards: list[pa.Table], dedup: list[Any], **sections: Any) -> Run:
+    """A run whose documents are written, with these dedup configs and other sections of the config."""
     store = LocalFolder(folder / "out")
     entries = []
     for number, table in enumerate(shards):
@@ -48,6 +48,7 @@ def make_run(folder: Path, shards: list[pa.Table], dedup: list[Any]) -> Run:
         "run": {"output": str(folder / "out")},
         "input": {"kind": "jsonl", "paths": ["elsewhere"]},
         "dedup": named,
+        **sections,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "c.yaml").write_text(json.dumps(config), encoding="utf-8")
@@ -55,9 +56,10 @@ def make_run(folder: Path, shards: list[pa.Table], dedup: list[Any]) -> Run:
 
 
 def steps_of(run: Run) -> list[Step]:
-    """The steps of duplicate removal."""
+    """The steps of duplicate removal, and of opt-out if the config has it."""
+    first = opt_out.added_steps(run)[:1]
     last = dedup_index.added_steps(run, ()) if run.config.duplicates("index") else []
-    return [*added_steps(run, (Documents(run),)), *last]
+    return [*first, *added_steps(run, (Documents(run),)), *last]
 
 
 #: bounds so small that every one of them is reached
