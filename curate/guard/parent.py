@@ -41,7 +41,12 @@ _START = (
 )
 _POLL_MS = 1000
 #: memory as the kernel counts it, one thread, and the same order of sets in every child
-_ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+_ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
 _CRASHES = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL}
 
 
@@ -86,12 +91,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(shared.fileno(),),
-                env={
-                    **os.environ,
-                    "ARROW_DEFAULT_MEMORY_POOL": "system",
-                    "OMP_NUM_THREADS": "1",
-                    "PYTHONHASHSEED": "0",
-                },
+                env={**os.environ, **_ENVIRONMENT},
                 bufsize=0,
             )
         assert self.process.stdin is not None and self.process.stdout is not None
