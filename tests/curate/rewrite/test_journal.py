@@ -213,7 +213,7 @@ def test_equal_servers_leave_equal_journals_whatever_the_order(tmp_path: Path) -
     digests = set()
     for name, most in (("a", 1), ("b", 16)):
         with Stub(service_seconds=0.001) as stub, Journal(tmp_path / name, "t0") as journal:
-            asked = list(requests(100))
+            asked = list(requests(60))
             list(
                 complete_all(
                     asked if most == 1 else asked[::-1], config(stub.url, max_concurrency=most), journal=journal
