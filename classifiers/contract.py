@@ -6,10 +6,8 @@ without a number has null in every label and a status that says why; a score is 
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,11 +18,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.cards import Card, Label, load_card
+from classifiers.choice import RaterChoice
+from classifiers.model_files import check_file, check_files, check_permitted, model_assets
+from classifiers.texts import SharedTexts, Texts
 from curate.documents import Batch, column
 from curate.errors import ModelError
 from curate.stages.base import Context, Stage, StageConfig
 
-__all__ = ["BACKENDS", "STATUSES", "Backend", "Rater", "RaterConfig", "Texts", "rater_stage"]
+__all__ = [
+    "BACKENDS",
+    "STATUSES",
+    "Backend",
+    "Rater",
+    "RaterChoice",
+    "RaterConfig",
+    "SharedTexts",
+    "Texts",
+    "check_file",
+    "rater_stage",
+]
 
 #: status → what it says of a document
 STATUSES: Mapping[str, str] = {
@@ -32,6 +44,7 @@ STATUSES: Mapping[str, str] = {
     "not_asked": "left before it was the rater's turn, e.g. as a duplicate",
     "language": "its language is none that the rater is valid for",
     "too_short": "fewer words than the rater needs",
+    "unparseable": "the model answered, and not in the form that it was asked for",
     "model_error": "the model gave no finite number",
 }
 
@@ -39,31 +52,16 @@ STATUSES: Mapping[str, str] = {
 BACKENDS = {"hashed_linear": "classifiers.backends.hashed_linear:HashedLinear"}
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Texts of a batch, as the backends read them: computed once, shared by all raters of a pass.
-
-    Attributes:
-        data, offsets: UTF-8 bytes and where each text starts.
-        shared: what a backend computed for these texts and another may use, by a key that names it fully.
-    """
-
-    data: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int64]
-    shared: dict[Any, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-
 class Backend(ABC):
     """Turns texts into the values of a card's labels.
 
     Attributes:
         version: raise it whenever the same card and files may give other values; part of the fingerprint.
+        holds_model: it loads model files, whose digests somebody must give; False for rules and for served models.
     """
 
     version: ClassVar[int] = 1
+    holds_model: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, card: Card) -> None:
@@ -77,12 +75,16 @@ class Backend(ABC):
     def rate(self, texts: Texts) -> Mapping[str, pa.Array]:
         """One array per label of the card, in any order; null or NaN where the model has no answer.
 
-        The value for a text must not depend on the other texts of the batch.
+        The key ``status`` may hold a string array: null, or the status of a text that has no answer (one of
+        ``STATUSES``). Without it such a text gets ``model_error``. The value for a text must not depend on the other
+        texts of the batch.
         """
 
-    @abstractmethod
     def words(self, texts: Texts) -> npt.NDArray[np.int64]:
         """Words of each text as the backend counts them, at least up to the card's ``min_words``."""
+        from curate.kernels.hashed_features import count_words
+
+        return count_words(texts.data, texts.offsets, np.iinfo(np.int64).max)
 
     def close(self) -> None:  # noqa: B027 -- most backends hold nothing that must be given back
         """Releases what ``open`` took."""
@@ -101,13 +103,15 @@ class Rater(Stage):
     name = "rater"
     requires = ("text",)
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, shared: SharedTexts | None = None) -> None:
         backend = _backend_class(card)
-        super().__init__(RaterConfig(card=card.model_dump(mode="json"), backend_version=backend.version))
+        check_permitted(card, holds_model=backend.holds_model)
+        super().__init__(RaterConfig(card=_content(card), backend_version=backend.version))
         self.card = card
         self.name = card.name  # type: ignore[misc]
         self.follows = card.follows  # type: ignore[misc]
         self._backend = backend(card)
+        self._texts = shared if shared is not None else SharedTexts()
 
     def adds(self) -> pa.Schema:
         """The labels in the card's order, then the status."""
@@ -120,49 +124,63 @@ class Rater(Stage):
         return column(name, pa.string(), f"what the rater did: {meaning}", range_="|".join(STATUSES))
 
     def assets(self, base: Path) -> Mapping[str, Path]:
-        """The card's files."""
-        return {name: self.card.path_of(name) for name in self.card.files}
+        """The card's files, and the model that the config names."""
+        return model_assets(self.card)
 
     def open(self, context: Context) -> None:
-        """Checks the digests of the card's files, then loads them.
+        """Checks the digests of the card's files, then loads them, then rates the card's canaries.
 
         Raises:
-            ModelError: a file is missing, has another digest than the card says, or is refused by its content.
+            ModelError: a file is missing, has another digest than the card says, or is refused by its content; or the
+                model gives a canary other labels than the card.
         """
-        for name, wanted in self.card.files.items():
-            check_file(self.card.path_of(name), wanted)
+        check_files(self.card)
         self._backend.open(context)
+        if self.card.canaries:
+            check_canaries(self.card, self._backend)
 
     def close(self) -> None:
         """Releases the model."""
+        self._texts.clear()
         self._backend.close()
 
     def process(self, batch: Batch) -> Batch:
         """The batch with the card's labels; the same for each document whatever its neighbours."""
-        from curate.kernels.strings import string_buffers
-
-        n = len(batch)
-        status = np.full(n, "ok", dtype=object)
+        status = np.full(len(batch), "ok", dtype=object)
+        whole = self._texts.of(batch)
         asked = self._asked(batch, status)
-        texts = Texts(*string_buffers(batch.column("text").take(pa.array(asked))))
-        short = self._backend.words(texts) < self.card.min_words
-        if short.any():
-            status[asked[short]] = "too_short"
-            asked = asked[~short]
-            texts = Texts(*string_buffers(batch.column("text").take(pa.array(asked))))
-        values = self._backend.rate(texts)
-        broken = np.zeros(len(texts), np.bool_)
-        for label in self.card.labels:
-            broken |= _missing(values[label.name])
+        short = self._backend.words(whole.subset(asked)) < self.card.min_words
+        status[asked[short]] = "too_short"
+        asked = asked[~short]
+        values = self._answers(whole.subset(asked))
+        given = values.get("status")
+        told = _statuses(given, self.card) if given is not None else np.full(len(asked), None, object)
+        silent = np.array([code is not None for code in told], np.bool_)
+        status[asked[silent]] = told[silent]
+        broken = _broken(self.card, values) & ~silent
         status[asked[broken]] = "model_error"
-        place = np.full(n, -1, np.int64)
-        place[asked[~broken]] = np.flatnonzero(~broken)
+        place = np.full(len(batch), -1, np.int64)
+        answered = ~(broken | silent)
+        place[asked[answered]] = np.flatnonzero(answered)
         index = pa.array(place, mask=place < 0)
         columns: dict[pa.Field | str, pa.Array] = {
-            _field(self.card, label): _typed(values[label.name], label).take(index) for label in self.card.labels
+            _field(self.card, label): _finite(_typed(values[label.name], label)).take(index)
+            for label in self.card.labels
         }
         columns[self.status_field()] = pa.array(status.tolist(), pa.string())
         return batch.with_columns(columns)
+
+    def _answers(self, texts: Texts) -> Mapping[str, pa.Array]:
+        """What the backend says, one array per label and of the right length."""
+        values = self._backend.rate(texts)
+        for label in self.card.labels:
+            found = len(values[label.name]) if label.name in values else None
+            if found != len(texts):
+                raise ModelError(
+                    f"card {self.card.name}: the backend {self.card.backend} gave {found} values of {label.name} for "
+                    f"{len(texts)} texts; the label set of the model does not match the card"
+                )
+        return values
 
     def _asked(self, batch: Batch, status: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
         """Rows that the model is asked about; the others get their status."""
@@ -174,29 +192,41 @@ class Rater(Stage):
         return np.flatnonzero(ask)
 
 
-def rater_stage(card: str, base: Path | None = None) -> Rater:
+def rater_stage(card: str | RaterChoice, base: Path | None = None, shared: SharedTexts | None = None) -> Rater:
     """The rater that a config names.
 
     Args:
-        card: name of a card in ``classifiers/cards``, or path of a card file (relative to ``base``).
+        card: name of a card in ``classifiers/cards``, or path of a card file (relative to ``base``); with where its
+            model is and what it may do.
+        shared: texts that it shares with the other raters of its pass.
 
     Raises:
-        ConfigError: there is no such card, or it is not valid; the message names the card, the place and what to do.
+        ConfigError: there is no such card, it is not valid, or it needs a model or a permission that the config does
+            not give; the message names the card, the place and what to do.
     """
-    return Rater(load_card(card, base if base is not None else Path.cwd()))
+    return Rater(load_card(card, base if base is not None else Path.cwd()), shared)
 
 
-def check_file(path: Path, wanted: str) -> None:
-    """Raise ModelError unless the file at ``path`` is there and has this sha256."""
-    if not path.is_file():
-        raise ModelError(f"{path}: the card names this file and it is not there; fetch it or correct the card")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != wanted:
-        raise ModelError(
-            f"{path}: model refused: expected sha256 {wanted}, found {found}; fetch the file again, or write the "
-            "digest found into the card if the model was changed on purpose"
-        )
+def check_canaries(card: Card, backend: Backend) -> None:
+    """Raise ModelError unless the model gives the card's canaries the labels that the card expects."""
+    texts = Texts.of([c.text for c in card.canaries], [f"canary {i}" for i in range(len(card.canaries))])
+    values = backend.rate(texts)
+    for i, canary in enumerate(card.canaries):
+        for name, wanted in canary.labels.items():
+            found = values[name][i].as_py()
+            same = found == wanted
+            if isinstance(wanted, int | float) and isinstance(found, int | float):
+                same = abs(found - wanted) <= canary.tolerance
+            if not same:
+                raise ModelError(
+                    f"card {card.name}: model refused: canary {i} should have {name} {wanted!r} (tolerance "
+                    f"{canary.tolerance:g}), the model says {found!r}; it is another model, or reads texts otherwise"
+                )
+
+
+def _content(card: Card) -> dict[str, Any]:
+    """What of a card decides its output; what is left at its default is left out, so that new keys redo nothing."""
+    return card.model_dump(mode="json", exclude_defaults=True)
 
 
 def _backend_class(card: Card) -> type[Backend]:
@@ -215,9 +245,39 @@ def _typed(values: pa.Array, label: Label) -> pa.Array:
     return values if values.type == label.arrow_type() else pc.cast(values, label.arrow_type())
 
 
+def _broken(card: Card, values: Mapping[str, pa.Array]) -> npt.NDArray[np.bool_]:
+    """True where a label that must be there is null, NaN, infinite, or a name that the card does not have."""
+    broken = np.zeros(len(values[card.labels[0].name]), np.bool_)
+    for label in card.labels:
+        found = values[label.name]
+        if not label.optional:
+            broken |= _missing(found)
+        if label.type == "name":
+            known = pc.is_in(found, value_set=pa.array([*label.values, None], pa.string()))
+            broken |= ~known.to_numpy(zero_copy_only=False)
+    return broken
+
+
 def _missing(values: pa.Array) -> npt.NDArray[np.bool_]:
     """True where there is no answer: null, NaN or infinite."""
     missing = pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(values.type):
         missing = missing | ~np.isfinite(values.to_numpy(zero_copy_only=False))
     return np.asarray(missing, np.bool_)
+
+
+def _finite(values: pa.Array) -> pa.Array:
+    """The values with null for NaN and infinity."""
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pa.array(~_missing(values)), values, pa.scalar(None, values.type))
+
+
+def _statuses(given: pa.Array, card: Card) -> npt.NDArray[np.object_]:
+    """What a backend says of its texts: a status, or None."""
+    told = np.array([*given.to_pylist(), None], object)[:-1]
+    unknown = {code for code in told if code is not None} - (STATUSES.keys() - {"ok"})
+    told[told == "ok"] = None
+    if unknown - {"ok"}:
+        raise ModelError(f"card {card.name}: the backend gave the status {sorted(unknown)[0]!r}, which is none")
+    return told

@@ -6,6 +6,7 @@ A user adds a rater by writing a card. What a card may say is this file; ``class
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -13,17 +14,39 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from classifiers.choice import RaterChoice
 from curate.errors import ConfigError
 
-__all__ = ["CARDS", "Card", "Label", "Window", "card_names", "load_card"]
+__all__ = ["CARDS", "Canary", "Card", "Label", "Threshold", "Window", "card_names", "load_card"]
 
 CARDS = Path(__file__).resolve().parent
 
+#: size of a window → policies that have it
+_SIZES = {
+    "head": "head, head_tail and head_middle_tail",
+    "middle": "head_middle_tail",
+    "tail": "head_tail and head_middle_tail",
+    "chunk": "chunk_mean and chunk_max",
+}
 _TYPES = {"float": pa.float32(), "int": pa.int32(), "name": pa.string(), "bool": pa.bool_()}
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Threshold(_Part):
+    """A cut that the authors of a rater recommend; it holds for their corpus.
+
+    Attributes:
+        at: the value.
+        keep: which side passes: values of at least, or at most, ``at``.
+        why: where it comes from and what it kept there.
+    """
+
+    at: float
+    keep: Literal["at_least", "at_most"] = "at_least"
+    why: str = Field(min_length=1)
 
 
 class Label(_Part):
@@ -32,10 +55,12 @@ class Label(_Part):
     Attributes:
         name: column name behind the card's own name.
         type: what the column holds: float, int, name (one of ``values``), or bool.
-        range: smallest and largest value, for float and int.
+        range: smallest and largest value, for float and int; `.inf` for an open end.
         values: all names that can occur, for name.
         meaning: one sentence: what it says of a document, which end is better.
         unit: what is counted; empty for scores and names.
+        optional: the rater may say nothing of this label alone: null there takes nothing from the others.
+        threshold: the recommended cut.
         measured: how well it agrees with what it was trained on, on documents held out; by measure.
     """
 
@@ -45,6 +70,8 @@ class Label(_Part):
     values: tuple[str, ...] = ()
     meaning: str = Field(min_length=1)
     unit: str = ""
+    optional: bool = False
+    threshold: Threshold | None = None
     measured: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -63,26 +90,52 @@ class Label(_Part):
 
 
 class Window(_Part):
-    """Which part of a text is read.
+    """Which parts of a text are read, and how their scores are joined; ``classifiers.windows`` computes it.
 
     Attributes:
-        policy: whole; head: the first ``head`` units; head_tail: the first ``head`` and the last ``tail``, and all of a
-            text of at most ``head + tail``.
-        unit: bytes, words or tokens.
+        policy: whole; head: the first ``head`` units; head_tail: the first ``head`` and the last ``tail``;
+            head_middle_tail: also ``middle`` units from between, at a place drawn by the document's id (these three
+            take all of a text that is not longer than its parts); chunk_mean: chunks of ``chunk`` units, the last one
+            shorter, their scores averaged by their units; chunk_max: the same, the largest score.
+        unit: bytes, characters, words or tokens.
+        most: most chunks of a text, evenly from its start to its end (2: the first and the last); 0: all.
+        limit: units of the text that are looked at at all; 0: all.
     """
 
-    policy: Literal["whole", "head", "head_tail"] = "whole"
-    unit: Literal["bytes", "words", "tokens"] = "bytes"
+    policy: Literal["whole", "head", "head_tail", "head_middle_tail", "chunk_mean", "chunk_max"] = "whole"
+    unit: Literal["bytes", "characters", "words", "tokens"] = "bytes"
     head: int = Field(0, ge=0)
+    middle: int = Field(0, ge=0)
     tail: int = Field(0, ge=0)
+    chunk: int = Field(0, ge=0)
+    most: int = Field(0, ge=0)
+    limit: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _sizes(self) -> Window:
-        if self.policy != "whole" and self.head < 1:
-            raise ValueError(f"window policy {self.policy} needs head of at least 1")
-        if (self.policy == "head_tail") != (self.tail > 0):
-            raise ValueError("tail belongs to the policy head_tail, and to no other")
+        parts = {"head", "middle", "tail"} if self.policy == "head_middle_tail" else set(self.policy.split("_"))
+        for size, owners in _SIZES.items():
+            if size in parts and getattr(self, size) < 1:
+                raise ValueError(f"window policy {self.policy} needs {size} of at least 1")
+            if size not in parts and getattr(self, size) > 0:
+                raise ValueError(f"{size} belongs to the policies {owners}, not to {self.policy}")
+        if self.most and "chunk" not in parts:
+            raise ValueError(f"most counts chunks, and the policy {self.policy} has none")
         return self
+
+
+class Canary(_Part):
+    """A text whose labels are known: the model is refused if it gives others.
+
+    Attributes:
+        text: what is rated; not shorter than ``min_words`` asks.
+        labels: label → expected value.
+        tolerance: how far a number may be off.
+    """
+
+    text: str = Field(min_length=1)
+    labels: dict[str, float | int | bool | str] = Field(min_length=1)
+    tolerance: float = Field(1e-3, ge=0)
 
 
 class Card(_Part):
@@ -94,9 +147,20 @@ class Card(_Part):
         revision: version of the model; a changed meaning is a new name, not a new revision.
         backend: what computes it: a name in ``classifiers.contract.BACKENDS``.
         options: what the backend needs to know.
-        files: path relative to the card → sha256 of the content.
+        model_id: name of the model on its hub, ``owner/name``; empty if it has none.
+        model: file or folder of the model, relative to the card; empty: the only one of ``files``, or what the config
+            names.
+        files: path → sha256 of the content; relative to the folder that ``model`` names, or else to the card. Of a
+            single file the name does not matter where the config says where it is.
+        pinned: ``files`` gives the digest of all that is loaded. False for published models whose digest we could not
+            take ourselves: the config names the model, and its sha256 or ``allow_unpinned: true``.
+        remote_code: loading it runs code that comes with the model; refused unless the config allows ``model_id``.
+        heads: what the model's outputs are, in the model's own order; empty: the labels, in order.
+        tokens: most tokens in one input of the model, special ones counted; 0: it does not read tokens.
+        dtype: in what it is computed.
+        canaries: texts whose labels are known, rated whenever the model is opened.
         labels: columns, in order.
-        window: which part of a text is read.
+        window: which parts of a text are read.
         languages: codes it is valid for; other documents get the status ``language``. Empty: all languages.
         min_words: shorter documents get the status ``too_short``.
         licence: licence of the model files.
@@ -113,9 +177,17 @@ class Card(_Part):
     revision: str = Field(min_length=1)
     backend: str
     options: dict[str, Any] = Field(default_factory=dict)
+    model_id: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$")
+    model: str = ""
     files: dict[str, str] = Field(default_factory=dict)
+    pinned: bool = True
+    remote_code: bool = False
+    heads: tuple[str, ...] = ()
+    tokens: int = Field(0, ge=0)
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
+    canaries: tuple[Canary, ...] = ()
     labels: tuple[Label, ...] = Field(min_length=1)
-    window: Window = Field(default_factory=lambda: Window(policy="whole", head=0, tail=0))
+    window: Window = Field(default_factory=Window)
     languages: tuple[str, ...] = ()
     min_words: int = Field(0, ge=0)
     licence: str = Field(min_length=1)
@@ -126,6 +198,8 @@ class Card(_Part):
     limits: str = ""
     measured: dict[str, float] = Field(default_factory=dict)
     _folder: Path = PrivateAttr(default=CARDS)
+    _choice: RaterChoice = PrivateAttr(default=RaterChoice(card=""))
+    _base: Path = PrivateAttr(default=CARDS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Card:
@@ -139,11 +213,45 @@ class Card(_Part):
         for file, digest in self.files.items():
             if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
                 raise ValueError(f"files: {file} needs its sha256, 64 hex digits in lower case")
+        if self.remote_code and not self.model_id:
+            raise ValueError("remote_code needs model_id: configs allow such models by that name")
+        for canary in self.canaries:
+            for name in canary.labels:
+                if name not in names:
+                    raise ValueError(f"canaries: there is no label {name}")
         return self
+
+    @property
+    def choice(self) -> RaterChoice:
+        """What the config said of this rater."""
+        return self._choice
+
+    @property
+    def named_model(self) -> Path | None:
+        """File or folder of the model if config or card name one."""
+        if self._choice.model:
+            return (self._base / self._choice.model).resolve()
+        return (self._folder / self.model).resolve() if self.model else None
+
+    @property
+    def model_path(self) -> Path:
+        """File or folder of the model; ConfigError if neither config nor card say where it is."""
+        named = self.named_model
+        if named is not None:
+            return named
+        if len(self.files) == 1:
+            return self.path_of(next(iter(self.files)))
+        raise ConfigError(
+            f"labels: the card {self.name!r} needs its model, which is not part of this project: get it from "
+            f"{self.model_id or self.source}, and write {{card: {self.name}, model: PATH}} in the place of {self.name}"
+        )
 
     def path_of(self, file: str) -> Path:
         """Where a file of the card is."""
-        return (self._folder / file).resolve()
+        named = self.named_model
+        if named is not None and named.is_dir():
+            return (named / file).resolve()
+        return named if named is not None and len(self.files) == 1 else (self._folder / file).resolve()
 
     def label(self, name: str) -> Label:
         """The label of that name; KeyError if there is none."""
@@ -158,27 +266,34 @@ def card_names() -> list[str]:
     return sorted(path.stem for path in CARDS.glob("*.yaml"))
 
 
-def load_card(card: str, base: Path) -> Card:
-    """The card of that name, or at that path (``*.yaml``, relative to ``base``).
+def load_card(card: str | RaterChoice, base: Path) -> Card:
+    """The card of that name, or at that path (``*.yaml``, relative to ``base``), as the config wants it.
 
     Raises:
         ConfigError: no such card, or not a valid one.
     """
+    choice = RaterChoice(card=card) if isinstance(card, str) else card
+    found = read_card(_path_of(choice.card, base), choice.options)
+    found._choice, found._base = choice, base
+    return found
+
+
+def _path_of(card: str, base: Path) -> Path:
     if card.endswith((".yaml", ".yml")) or "/" in card:
         path = base / card
         if not path.is_file():
             raise ConfigError(f"labels: there is no card file {path}; give an existing path or one of {card_names()}")
-        return read_card(path)
+        return path
     path = CARDS / f"{card}.yaml"
     if not path.is_file():
         near = difflib.get_close_matches(card, card_names(), 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(card_names())}"
         raise ConfigError(f"labels: there is no card {card!r}; {hint} A card of your own is named by its path.")
-    return read_card(path)
+    return path
 
 
-def read_card(path: Path) -> Card:
-    """The card in this file; ConfigError names the file and every fault in it."""
+def read_card(path: Path, options: Mapping[str, Any] | None = None) -> Card:
+    """The card in this file, with ``options`` over its own; ConfigError names the file and every fault in it."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -188,6 +303,8 @@ def read_card(path: Path) -> Card:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where is not None else ""
         raise ConfigError(f"{path}{line}: the card is not valid YAML; correct it") from None
+    if options and isinstance(content, dict):
+        content["options"] = {**(content.get("options") or {}), **options}
     try:
         found = Card.model_validate(content)
     except ValidationError as error:

@@ -62,7 +62,7 @@ def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
         (lambda c: c["labels"][0].update(name="status"), "the name status is taken"),
         (lambda c: c["labels"][0].update(range=[5, 1]), r"label accuracy needs a range"),
         (lambda c: c["files"].update({"own.safetensors": "abc"}), "own.safetensors needs its sha256"),
-        (lambda c: c["window"].update(tail=0), "tail belongs to the policy head_tail"),
+        (lambda c: c["window"].update(tail=0), "window policy head_tail needs tail of at least 1"),
         (lambda c: c.pop("licence"), "licence: Field required"),
     ],
 )
