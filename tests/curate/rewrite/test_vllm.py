@@ -132,7 +132,8 @@ def test_killed_in_the_middle_no_document_is_lost_and_nothing_paid_twice(server:
 
     killer = threading.Thread(target=strike)
     killer.start()
-    limits = chosen(server, max_concurrency=4, max_attempts=20)
+    # A wait as in real runs, so that nothing is sent to a server that is just dying; 1.02 allows four lost answers
+    limits = chosen(server, max_concurrency=3, max_attempts=20, backoff_s=0.5, max_backoff_s=30.0)
     with Journal(tmp_path, "t0") as journal:
         got = list(complete_all(questions, limits, journal=journal, stats=stats, hopeless=server.hopeless))
     killer.join()
