@@ -57,10 +57,12 @@ class Backend(ABC):
 
     Attributes:
         version: raise it whenever the same card and files may give other values; part of the fingerprint.
+        compiles: it runs kernels that are compiled when first used; they are then compiled once before a run.
         holds_model: it loads model files, whose digests somebody must give; False for rules and for served models.
     """
 
     version: ClassVar[int] = 1
+    compiles: ClassVar[bool] = False
     holds_model: ClassVar[bool] = True
 
     @abstractmethod
@@ -112,6 +114,11 @@ class Rater(Stage):
         self.follows = card.follows  # type: ignore[misc]
         self._backend = backend(card)
         self._texts = shared if shared is not None else SharedTexts()
+
+    @property
+    def compiles(self) -> bool:
+        """Whether its backend runs kernels that are worth compiling before a run."""
+        return self._backend.compiles
 
     def adds(self) -> pa.Schema:
         """The labels in the card's order, then the status."""

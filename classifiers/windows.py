@@ -83,8 +83,8 @@ def pieces(lengths: npt.ArrayLike, window: Window, ids: Sequence[str] | pa.Array
 def pool(values: npt.ArrayLike, parts: Pieces, documents: int, window: Window) -> npt.NDArray[np.float64]:
     """Scores of documents from scores of their pieces: (documents × heads), NaN where a document has no piece.
 
-    ``chunk_max`` takes each head's largest score; every other policy the mean weighted by units. NaN in a piece is NaN in
-    its document. Sums run in the order of the pieces, so neighbours do not change a bit.
+    ``chunk_max`` takes each head's largest score; every other policy the mean weighted by units. NaN in a piece is NaN
+    in its document. Sums run in the order of the pieces, so neighbours do not change a bit.
 
     Args:
         values: (pieces × heads), or one score per piece.

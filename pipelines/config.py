@@ -13,10 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, SerializeAsAny
 
+from classifiers.choice import RaterChoice
 from curate.embed.config import VectorsConfig
 from curate.sources.base import ReadOptions
 from pipelines.chain_check import check_chain
 from pipelines.config_errors import ConfigIssue, ConfigProblems
+from pipelines.label_entries import read_entries
 from pipelines.overrides import apply_overrides
 from pipelines.paths import absolute_inputs, base_folder, check_output
 from pipelines.sections import (
@@ -72,7 +74,10 @@ class Config(Section):
     opt_out: OptOutSection | None = Field(
         default=None, description="Lists of ids, addresses and domains that are left out; null: nobody asked."
     )
-    labels: tuple[str, ...] = Field(default=(), description="Raters, by the name of a card or the path of one.")
+    labels: tuple[str | RaterChoice, ...] = Field(
+        default=(),
+        description="Raters, by the name of a card or the path of one; or a map: `card`, and what else it needs.",
+    )
     domains: DomainsSection | None = Field(
         default=None, description="Where the column `domain` comes from; null: none."
     )
@@ -201,7 +206,7 @@ def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
     for name, spec in (("stages", StageSpec), ("dedup", DedupSpec)):
         values[name] = tuple(spec(name=n, options=o) for n, o in validate_items(layer, name, issues))
     _check_dedup(layer, values["dedup"], issues)
-    values["labels"] = _strings(layer, "labels", issues)
+    values["labels"] = read_entries(layer, base_folder(layer), issues)
     values["keep"] = _selection(layer, issues)
     if issues:
         return None
@@ -227,17 +232,6 @@ def _file_name(layer: Layer) -> str:
     stem = Path(layer.document.file).stem
     clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem).lstrip("._-")
     return clean[:100] or "run"
-
-
-def _strings(layer: Layer, name: str, issues: list[ConfigIssue]) -> tuple[str, ...]:
-    value = layer.document.data.get(name, [])
-    if not isinstance(value, list):
-        issues.append(layer.issue("wrong_type", f"`{name}` must be a list of names", (name,)))
-        return ()
-    for i, item in enumerate(value):
-        if not isinstance(item, str) or not item:
-            issues.append(layer.issue("wrong_type", f"`{name}[{i}]` must be a name", (name, i)))
-    return tuple(item for item in value if isinstance(item, str))
 
 
 def _optional_string(layer: Layer, name: str, issues: list[ConfigIssue]) -> str | None:

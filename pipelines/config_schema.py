@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from classifiers.choice import RaterChoice
 from curate.stages import STAGES, stage_class
 from pipelines.catalogue import attribute_meanings, dedup_models, first_sentence, nested_models
 from pipelines.config import Config
@@ -47,7 +48,8 @@ def config_json_schema() -> dict[str, Any]:
         elif name == "dedup":
             properties[name] = _items({n: (m, first_sentence(m)) for n, m in dedup_models().items()}, definitions)
         elif name == "labels":
-            properties[name] = {"type": "array", "items": {"type": "string", "minLength": 1}}
+            named = {"type": "string", "minLength": 1}
+            properties[name] = {"type": "array", "items": {"anyOf": [named, _model(RaterChoice, definitions)]}}
         else:
             properties[name] = {"type": ["string", "null"]}
         properties[name]["description"] = info.description

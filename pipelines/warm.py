@@ -25,6 +25,7 @@ import xxhash
 
 from curate.store.folder import LocalFolder
 from pipelines.config import WHOLE_DOCUMENTS
+from pipelines.label_entries import card_of
 from pipelines.launchers.worker import die_with_parent
 from pipelines.progress import Progress
 from pipelines.steps.base import Run
@@ -87,12 +88,24 @@ def targets_of(run: Run) -> list[str]:
     spans = [f"substring:{options.unit}" for options in run.config.duplicates("substring")]  # type: ignore[attr-defined]
     repeated = run.config.duplicates("lines", "paragraphs")
     lines = [f"lines:{counting}" for counting in sorted({o.counting for o in repeated})]  # type: ignore[attr-defined]
-    return [*stages, *matching, *lines, *spans, *semantic, *(f"card:{name}" for name in run.config.labels)]
+    return [*stages, *matching, *lines, *spans, *semantic, *_cards(run)]
+
+
+def _cards(run: Run) -> list[str]:
+    """The raters that run kernels; one that asks a server or loads gigabytes must not be tried out for nothing."""
+    if not run.config.labels:
+        return []
+    from classifiers.contract import rater_stage
+
+    compiles = [rater_stage(entry, run.base).compiles for entry in run.config.labels]
+    return [f"card:{i}" for i, needed in enumerate(compiles) if needed]
 
 
 def _part(run: Run, target: str) -> str:
     """What a target compiles, whatever its place in this config: the stage's name, the card's."""
     kind, _, place = target.partition(":")
+    if kind == "card":
+        return f"card:{card_of(run.config.labels[int(place)])}"
     return f"stage:{run.config.stages[int(place)].name}" if kind == "stage" else target
 
 
@@ -139,7 +152,7 @@ def compile_target(config_path: Path, target: str) -> None:
     elif kind == "card":
         from classifiers.contract import rater_stage
 
-        _compile_stage(rater_stage(name, config.base), config.base)
+        _compile_stage(rater_stage(config.labels[int(name)], config.base), config.base)
     else:
         from curate.stages import stage_class
 

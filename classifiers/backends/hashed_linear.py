@@ -54,6 +54,7 @@ class HashedLinear(Backend):
     """All labels of a card from one pass over the texts."""
 
     version: ClassVar[int] = 1
+    compiles: ClassVar[bool] = True
 
     def __init__(self, card: Card) -> None:
         self._card = card

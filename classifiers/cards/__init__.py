@@ -104,12 +104,12 @@ class Window(_Part):
 
     policy: Literal["whole", "head", "head_tail", "head_middle_tail", "chunk_mean", "chunk_max"] = "whole"
     unit: Literal["bytes", "characters", "words", "tokens"] = "bytes"
-    head: int = Field(0, ge=0)
-    middle: int = Field(0, ge=0)
-    tail: int = Field(0, ge=0)
-    chunk: int = Field(0, ge=0)
-    most: int = Field(0, ge=0)
-    limit: int = Field(0, ge=0)
+    head: int = Field(default=0, ge=0)
+    middle: int = Field(default=0, ge=0)
+    tail: int = Field(default=0, ge=0)
+    chunk: int = Field(default=0, ge=0)
+    most: int = Field(default=0, ge=0)
+    limit: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _sizes(self) -> Window:
@@ -187,7 +187,7 @@ class Card(_Part):
     dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
     canaries: tuple[Canary, ...] = ()
     labels: tuple[Label, ...] = Field(min_length=1)
-    window: Window = Field(default_factory=Window)
+    window: Window = Window()
     languages: tuple[str, ...] = ()
     min_words: int = Field(0, ge=0)
     licence: str = Field(min_length=1)

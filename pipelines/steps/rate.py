@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.contract import Rater, rater_stage
+from classifiers.contract import Rater, SharedTexts, rater_stage
 from curate.documents import IDENTITY, Batch
 from curate.errors import ConfigError
 from pipelines.fates import ROW
@@ -36,7 +36,8 @@ class Rate(Step):
     def __init__(self, run: Run, labelled: list[Step]) -> None:
         super().__init__(run)
         self.after = tuple(s.name for s in labelled)
-        self.raters = [rater_stage(card, run.base) for card in run.config.labels]
+        texts = SharedTexts()
+        self.raters = [rater_stage(card, run.base, texts) for card in run.config.labels]
         self._schema = _columns(self.raters)
 
     def material(self) -> dict[str, Any]:
