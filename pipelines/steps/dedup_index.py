@@ -198,6 +198,7 @@ class DedupIndex(Step):
         with contextlib.ExitStack() as stack:
             if isinstance(folder, LocalFolder):
                 stack.enter_context(RunLock(folder.path / config.name))
+                LocalFolder(folder.path / config.name).sweep()  # what a killed attempt had begun
             placed = publish(folder, self._dump(), self.run.folder)
         data = json.dumps(placed.to_json(), indent=1, sort_keys=True).encode("utf-8")
         self.run.folder.write(INDEX_NAME, data)

@@ -150,7 +150,7 @@ def test_a_damaged_file_between_tasks_stops_the_run_and_says_what_to_do(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["store.before_rename:kill@2", "store.after_rename:kill@7", "receipt.before:kill"])
+@pytest.mark.parametrize("place", ["store.before_rename:kill@5", "store.after_rename:kill@7", "receipt.before:kill"])
 def test_a_run_killed_while_it_publishes_its_dump_leaves_no_half_dump(place: str, source: Path, tmp_path: Path) -> None:
     index = [{"exact": {}}, {"minhash": {}}, {"index": {"path": str(tmp_path / "index"), "name": "dump"}}]
     path = write_config(
