@@ -347,7 +347,7 @@ def main() -> None:
     # Loaded before their threads are limited: what comes later would bring its own number of them.
     import scipy.linalg  # noqa: F401
     import sklearn.linear_model  # noqa: F401
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     card = read_card(CARD)
     with threadpool_limits(1):
