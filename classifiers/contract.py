@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from classifiers.cards import Card, Label, load_card
 from classifiers.choice import RaterChoice
 from classifiers.model_files import check_file, check_files, check_permitted, model_assets
 from classifiers.texts import SharedTexts, Texts
 from curate.documents import Batch, column
-from curate.errors import ModelError
+from curate.errors import ConfigError, ModelError
 from curate.stages.base import Context, Stage, StageConfig
 
 __all__ = [
@@ -45,11 +46,16 @@ STATUSES: Mapping[str, str] = {
     "language": "its language is none that the rater is valid for",
     "too_short": "fewer words than the rater needs",
     "unparseable": "the model answered, and not in the form that it was asked for",
+    "refused": "the model declined to judge it, which says nothing of its quality",
     "model_error": "the model gave no finite number",
 }
 
 #: backend name → "module:Class"
-BACKENDS = {"hashed_linear": "classifiers.backends.hashed_linear:HashedLinear"}
+BACKENDS = {
+    "fasttext": "classifiers.backends.fasttext_model:FastTextModel",
+    "generative": "classifiers.backends.generative:Generative",
+    "hashed_linear": "classifiers.backends.hashed_linear:HashedLinear",
+}
 
 
 class Backend(ABC):
@@ -59,11 +65,13 @@ class Backend(ABC):
         version: raise it whenever the same card and files may give other values; part of the fingerprint.
         compiles: it runs kernels that are compiled when first used; they are then compiled once before a run.
         holds_model: it loads model files, whose digests somebody must give; False for rules and for served models.
+        indifferent: options of its cards that decide no value, e.g. how fast a server is asked; they redo nothing.
     """
 
     version: ClassVar[int] = 1
     compiles: ClassVar[bool] = False
     holds_model: ClassVar[bool] = True
+    indifferent: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __init__(self, card: Card) -> None:
@@ -88,6 +96,10 @@ class Backend(ABC):
 
         return count_words(texts.data, texts.offsets, np.iinfo(np.int64).max)
 
+    def counts(self) -> Mapping[str, Any]:
+        """What the receipt of the task is to tell beside the labels, e.g. what was paid; JSON-able."""
+        return {}
+
     def close(self) -> None:  # noqa: B027 -- most backends hold nothing that must be given back
         """Releases what ``open`` took."""
 
@@ -108,11 +120,11 @@ class Rater(Stage):
     def __init__(self, card: Card, shared: SharedTexts | None = None) -> None:
         backend = _backend_class(card)
         check_permitted(card, holds_model=backend.holds_model)
-        super().__init__(RaterConfig(card=_content(card), backend_version=backend.version))
+        super().__init__(RaterConfig(card=_content(card, backend.indifferent), backend_version=backend.version))
         self.card = card
         self.name = card.name  # type: ignore[misc]
         self.follows = card.follows  # type: ignore[misc]
-        self._backend = backend(card)
+        self._backend = _made(backend, card)
         self._texts = shared if shared is not None else SharedTexts()
 
     @property
@@ -151,14 +163,19 @@ class Rater(Stage):
         self._texts.clear()
         self._backend.close()
 
+    def counts(self) -> Mapping[str, Any]:
+        """What its backend wants the receipt to tell."""
+        return self._backend.counts()
+
     def process(self, batch: Batch) -> Batch:
         """The batch with the card's labels; the same for each document whatever its neighbours."""
         status = np.full(len(batch), "ok", dtype=object)
         whole = self._texts.of(batch)
         asked = self._asked(batch, status)
-        short = self._backend.words(whole.subset(asked)) < self.card.min_words
-        status[asked[short]] = "too_short"
-        asked = asked[~short]
+        if self.card.min_words:
+            short = self._backend.words(whole.subset(asked)) < self.card.min_words
+            status[asked[short]] = "too_short"
+            asked = asked[~short]
         values = self._answers(whole.subset(asked))
         given = values.get("status")
         told = _statuses(given, self.card) if given is not None else np.full(len(asked), None, object)
@@ -231,9 +248,20 @@ def check_canaries(card: Card, backend: Backend) -> None:
                 )
 
 
-def _content(card: Card) -> dict[str, Any]:
+def _made(backend: type[Backend], card: Card) -> Backend:
+    try:
+        return backend(card)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"labels: the card {card.name!r}: options: {faults}") from None
+
+
+def _content(card: Card, indifferent: tuple[str, ...]) -> dict[str, Any]:
     """What of a card decides its output; what is left at its default is left out, so that new keys redo nothing."""
-    return card.model_dump(mode="json", exclude_defaults=True)
+    content = card.model_dump(mode="json", exclude_defaults=True)
+    if "options" in content:
+        content["options"] = {k: v for k, v in content["options"].items() if k not in indifferent}
+    return content
 
 
 def _backend_class(card: Card) -> type[Backend]:

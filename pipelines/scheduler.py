@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from curate.errors import ConfigError, EnvironmentGone, TaskError, ThresholdError, VerificationError
+from curate.errors import BudgetError, ConfigError, EnvironmentGone, TaskError, ThresholdError, VerificationError
 from curate.store.failpoints import failpoint
 from pipelines.attempts import Attempts
 from pipelines.launchers.base import Launcher
@@ -21,13 +21,14 @@ _TICK_S = 0.25
 
 #: how a task that was given up ends the run; every other way is a failed task
 _CODES = {
+    "budget": BudgetError.exit_code,
     "environment": EnvironmentGone.exit_code,
     "refused": ConfigError.exit_code,
     "threshold": ThresholdError.exit_code,
     "unverified": VerificationError.exit_code,
 }
 #: of several codes the last in this list is told: a limit that was crossed hides no failure
-_GRAVITY = (0, ThresholdError.exit_code, TaskError.exit_code, VerificationError.exit_code)
+_GRAVITY = (0, BudgetError.exit_code, ThresholdError.exit_code, TaskError.exit_code, VerificationError.exit_code)
 
 
 def _graver(one: int, two: int) -> int:

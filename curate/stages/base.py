@@ -34,6 +34,9 @@ class Context:
         seed: seed of the run; a stage that draws derives its own from (seed, stage name, document id).
         base: folder against which relative paths of the config are resolved.
         scratch: folder for temporary files of this worker.
+        journal: the run's folder, path or URL, where a stage keeps what it paid for: under ``journal/…``, across deaths
+            of workers and restarts. None: nowhere.
+        task: name of the task, the only one that writes journals of this name at a time.
         cpu_seconds: CPU time one document may cost in a guarded call, in seconds.
         memory_mb: address space one guarded child may grow by, in MB.
     """
@@ -41,6 +44,8 @@ class Context:
     seed: int = 0
     base: Path = field(default_factory=Path.cwd)
     scratch: Path | None = None
+    journal: str | None = None
+    task: str = ""
     cpu_seconds: float = 10.0
     memory_mb: int = 2048
 

@@ -17,7 +17,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from curate.errors import ConfigError, CurateError, EnvironmentGone, ModelError, ThresholdError, VerificationError
+from curate.errors import (
+    BudgetError,
+    ConfigError,
+    CurateError,
+    EnvironmentGone,
+    ModelError,
+    ThresholdError,
+    VerificationError,
+)
 from pipelines.launchers.base import Site
 from pipelines.marks import Mark, MarkFile
 from pipelines.passes import Marks
@@ -55,6 +63,8 @@ def answer_task(site: Site, steps: dict[str, Step], task: Task, work: Work) -> d
         return {"status": "environment", "detail": str(error)}
     except (ConfigError, ModelError) as error:
         return {"status": "refused", "detail": str(error)}
+    except BudgetError as error:
+        return {"status": "budget", "detail": str(error)}
     except ThresholdError as error:
         return {"status": "threshold", "detail": str(error)}
     except VerificationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def label_pass(
             yield Batch(split(rows) if split is not None else rows, shared)
 
     try:
-        chain.open(context(step.run, work.scratch))
+        chain.open(replace(context(step.run, work.scratch), journal=folder.url, task=partition))
         for out in chain.run(batches()):
             writer.write(aligned(out, read.pop()))
             fates.flush(shared)

@@ -52,7 +52,9 @@ class Rate(Step):
     def execute(self, partition: str, work: Work) -> Result:
         reader = ShardReader(self.run.folder, partition, labels=self.after)
         live = _Live(ShardReader(self.run.folder, partition, dropped_by=self._before()))
-        return label_pass(self, partition, work, reader, [*self.raters], self._aligned, live.asked)
+        result = label_pass(self, partition, work, reader, [*self.raters], self._aligned, live.asked)
+        told = {rater.name: dict(counts) for rater in self.raters if (counts := rater.counts())}
+        return Result(result.outputs, {**result.counts, "raters": told}) if told else result
 
     def _before(self) -> tuple[str, ...]:
         return tuple(name for name in self.after if name in _DROPPING)

@@ -1,0 +1,230 @@
+"""Raters that are language models behind an OpenAI-compatible server (vLLM in production).
+
+The card says how the model is asked and what it may answer (``classifiers.generative``), the config where the server
+is: ``{card: dataman, options: {url: "http://127.0.0.1:8000/v1"}}``, or the environment variable that ``url_env`` names.
+
+Every answer is in the journal of the run (``journal/rate/<card>/<shard>``) before it is used. A worker that dies, a run
+that is stopped, or a config with another address or other limits asks nothing again. The journal grows by about 0.5 kB
+per answer, 5 kB with probabilities; delete it when the corpus is done. Budgets hold for the whole run, up to what the
+other workers have under way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from classifiers.cards import Card, Label
+from classifiers.contract import Backend, Texts
+from classifiers.generative.forms import Form, Reading
+from curate.errors import ConfigError
+from curate.stages.base import Context
+
+#: so many answers in a row without the probabilities that the card needs: the server does not give them
+_WITHOUT_PROBABILITIES = 20
+#: options that decide no value: where the server is, how fast and how long it is asked, what it may cost
+_NOT_DECIDING = (
+    "url", "url_env", "api_key_env", "ca_file", "unix_socket", "start_concurrency", "max_concurrency", "connect_s",
+    "request_s", "total_s", "max_attempts", "max_bad_replies", "backoff_s", "max_backoff_s", "retry_share",
+    "retries_per_second", "breaker_failures", "breaker_cooldown_s", "patience_s", "on_outage", "max_reply_bytes",
+    "max_tokens", "max_cost", "price_prompt", "price_completion", "health_s",
+)  # fmt: skip
+
+
+class Options(BaseModel):
+    """The options of a card beside those of the client (``curate.rewrite.config.ClientConfig``).
+
+    Attributes:
+        form: how the model is asked: dataman, yes_no, taxonomy or rubric.
+        ask: what the form can be told.
+        url_env: environment variable with the server's address where the options name none.
+        health_s: how long a server that is still starting is waited for before the first question, in seconds.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    form: Literal["dataman", "yes_no", "taxonomy", "rubric"]
+    ask: dict[str, Any] = Field(default_factory=dict)
+    url_env: str = "CURATE_LLM_URL"
+    health_s: float = Field(60.0, ge=0)
+
+
+class Generative(Backend):
+    """Asks one question per text; ``rate`` returns when all texts of the batch have their answer or their failure."""
+
+    version: ClassVar[int] = 1
+    holds_model: ClassVar[bool] = False
+    indifferent: ClassVar[tuple[str, ...]] = _NOT_DECIDING
+
+    def __init__(self, card: Card) -> None:
+        self._card = card
+        try:
+            self.options = Options.model_validate(card.options)
+            self._form = form_of(self.options.form, self.options.ask, card.named_model, opened=False)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"labels: options of the card {card.name!r}: {faults}") from None
+        self._client = _client(card, self.options, "http://127.0.0.1/v1")
+        self._journal: Any = None
+        self._stats: Any = None
+        self._healthy = False
+        self._statuses: Counter[str] = Counter()
+        self._without = 0
+
+    def open(self, context: Context) -> None:
+        """Loads the tokenizer and opens this task's journal; the server is first spoken to with the first texts.
+
+        Raises:
+            ConfigError: neither options nor environment name the server.
+        """
+        from curate.rewrite.client import Stats
+        from curate.rewrite.journal import Journal
+
+        self._client = _client(self._card, self.options, self._address())
+        self._form = form_of(self.options.form, self.options.ask, self._card.named_model)
+        self._stats = Stats()
+        self._statuses, self._without = Counter(), 0
+        if context.journal is not None:
+            limited = self._client.max_tokens is not None or self._client.max_cost is not None
+            prefix = f"journal/rate/{self._card.name}"
+            # what the other shards have spent counts only where there is a limit; reading it all costs time
+            self._journal = Journal(context.journal, context.task or "task", prefix, others=limited)
+
+    def close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
+
+    def rate(self, texts: Texts) -> Mapping[str, pa.Array]:
+        """Values and status of each text; the same whatever its neighbours, as far as the server keeps to that.
+
+        Raises:
+            BudgetError, EnvironmentGone, ConfigError: as ``complete_all`` says; the journal keeps what is answered.
+        """
+        readings: list[Reading | None] = [None] * len(texts)
+        truncated = [False] * len(texts)
+        for place, reading in self._ask(texts, truncated):
+            readings[place] = reading
+        found = [r if r is not None else Reading("model_error") for r in readings]
+        self._statuses.update(r.status for r in found)
+        values: dict[str, pa.Array] = {}
+        for label in self._card.labels:
+            if label.name == "truncated":
+                values["truncated"] = pa.array(truncated)
+                continue
+            column = [r.values.get(label.name) if r.ok else None for r in found]
+            values[label.name] = pa.array(column, label.arrow_type())
+        values["status"] = pa.array([None if r.ok else r.status for r in found], pa.string())
+        return values
+
+    def counts(self) -> dict[str, Any]:
+        """What was asked since ``open``, for the receipt: questions by outcome, tokens and money.
+
+        ``answered`` were sent in this task's last try, ``replayed`` came from the journal.
+        """
+        stats = self._stats
+        if stats is None:
+            return {}
+        spent = self._journal_spent()
+        return {
+            "statuses": dict(sorted(self._statuses.items())), "answered": stats.answered, "replayed": stats.replayed,
+            "retries": stats.retries, "prompt_tokens": spent.prompt_tokens,
+            "completion_tokens": spent.completion_tokens, "cost": round(self._client.price.of(spent), 6),
+        }  # fmt: skip
+
+    def _journal_spent(self) -> Any:
+        return self._stats.usage + self._stats.wasted
+
+    def _address(self) -> str:
+        url = (self.options.model_extra or {}).get("url") or os.environ.get(self.options.url_env, "").strip()
+        if not url:
+            raise ConfigError(
+                f"labels: the card {self._card.name!r} asks a language model's server and nothing says where it is: "
+                f"write {{card: {self._card.choice.card or self._card.name}, options: {{url: http://HOST:PORT/v1}}}} "
+                f"or set the environment variable {self.options.url_env}"
+            )
+        return str(url)
+
+    def _ask(self, texts: Texts, truncated: list[bool]) -> Iterator[tuple[int, Reading]]:
+        """Place and reading of every text, in the order of the answers."""
+        from curate.rewrite.complete import complete_all
+
+        health = None if self._healthy else self.options.health_s
+        outcomes = complete_all(
+            self._requests(texts, truncated), self._client, journal=self._journal, stats=self._stats, health_s=health
+        )
+        for outcome in outcomes:
+            self._healthy = True
+            if outcome.ok:
+                self._check_probabilities(outcome)
+            yield outcome.tag, self._form.read(outcome)
+        if self._stats.last_limit:  # go on as fast as the last batch ended
+            begin = max(1, min(self._stats.last_limit, self._client.max_concurrency))
+            self._client = self._client.model_copy(update={"start_concurrency": begin})
+
+    def _requests(self, texts: Texts, truncated: list[bool]) -> Iterator[Any]:
+        ids = texts.ids.to_pylist() if texts.ids is not None else [str(i) for i in range(len(texts))]
+        purpose = f"rate.{self._card.name}@{self._form.version}"
+        for place, (text, document) in enumerate(zip(texts.strings(), ids, strict=True)):
+            prepared = self._form.prepare(text, document)
+            truncated[place] = prepared.truncated
+            yield self._form.request(prepared.text, document, purpose, self._client.dialect, tag=place)
+
+    def _check_probabilities(self, answer: Any) -> None:
+        """A card whose only score is a probability cannot use a server that gives none."""
+        if self.options.form != "yes_no" or self._without < 0:
+            return
+        self._without = self._without + 1 if answer.logprobs is None else -1
+        if self._without >= _WITHOUT_PROBABILITIES:
+            raise ConfigError(
+                f"labels: {self._client.root} gives no log-probabilities (top_logprobs), which the card "
+                f"{self._card.name!r} needs; use a server that does, such as vLLM"
+            )
+
+
+def form_of(kind: str, ask: Mapping[str, Any], tokenizer: Path | None, *, opened: bool = True) -> Form:
+    """The form of that name, told ``ask``.
+
+    Args:
+        tokenizer: file or folder; null cuts texts by bytes.
+        opened: False only checks the options and reads no file.
+    """
+    from classifiers.generative.dataman import DataMan, DataManOptions
+    from classifiers.generative.rubric import RubricForm, RubricOptions
+    from classifiers.generative.taxonomy import Taxonomy, TaxonomyOptions
+    from classifiers.generative.trimming import Trimmer
+    from classifiers.generative.yes_no import YesNo, YesNoOptions
+
+    trimmer = Trimmer(tokenizer if opened else None)
+    given = dict(ask)
+    if kind == "dataman":
+        return DataMan(DataManOptions.model_validate(given), trimmer)
+    if kind == "yes_no":
+        return YesNo(YesNoOptions.model_validate(given), trimmer)
+    if kind == "taxonomy":
+        return Taxonomy(TaxonomyOptions.model_validate(given))
+    return RubricForm(RubricOptions.model_validate(given), trimmer)
+
+
+def _client(card: Card, options: Options, url: str) -> Any:
+    from curate.rewrite.config import ClientConfig
+
+    given = {**(options.model_extra or {}), "url": url}
+    given.setdefault("model", card.model_id or card.name)
+    given.setdefault("revision", card.revision)
+    try:
+        return ClientConfig.model_validate(given)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"labels: options of the card {card.name!r}: {faults}") from None
+
+
+def names_of(card: Card) -> list[Label]:
+    """The labels that come from the model's answer."""
+    return [label for label in card.labels if label.name != "truncated"]

@@ -1,0 +1,1 @@
+"""Raters that are language models: how each is asked, and what its answers mean."""
