@@ -74,13 +74,13 @@ def check(shards: list[pa.Table], config: list[object], partitions: int, **bound
     return run
 
 
-@pytest.mark.parametrize("partitions", [1, 8])
 @pytest.mark.parametrize(
-    "config",
+    ("config", "partitions"),
     [
-        [ExactConfig(url=True), MinhashConfig(threshold=0.6, small_bucket=3)],
-        [MinhashConfig(small_bucket=2, prefer=(Preference(column="n_words", descending=True),))],
-        [ExactConfig(lower=True)],
+        ([ExactConfig(url=True), MinhashConfig(threshold=0.6, small_bucket=3)], 1),
+        ([ExactConfig(url=True), MinhashConfig(threshold=0.6, small_bucket=3)], 8),
+        ([MinhashConfig(small_bucket=2, prefer=(Preference(column="n_words", descending=True),))], 2),
+        ([ExactConfig(lower=True)], 4),
     ],
 )
 def test_partitions_answer_as_all_in_memory_does(config: list[object], partitions: int) -> None:
@@ -113,7 +113,7 @@ def test_another_order_of_shards_gives_the_same_survivors_in_the_same_partitions
     shards = cut(documents(FAMILY), 4)
     config = [ExactConfig(partitions=4), MinhashConfig()]
     found = []
-    for order in itertools.islice(itertools.permutations(range(4)), 0, 24, 11):
+    for order in itertools.islice(itertools.permutations(range(4)), 0, 24, 23):
         run = make_run(tmp_path / "".join(map(str, order)), [shards[i] for i in order], config)
         do(run)
         labels, pairs, audit = answer(run)
