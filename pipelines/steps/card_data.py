@@ -24,6 +24,7 @@ _DEDUP_SUMMARY = {
     "exact": "Documents with the same text: one stays.",
     "minhash": "Documents whose shingles overlap at least as much as the threshold, found by MinHash bands and "
     "verified by their true Jaccard similarity: one stays.",
+    "index": "Documents were compared with the survivors of earlier runs too, which are preferred.",
 }
 
 

@@ -44,6 +44,9 @@ def test_default_bands_are_those_documented() -> None:
         {"compatible": True, "normalisation": "words"},
         {"compatible": True, "shingle": {"unit": "characters", "n": 5}},
         {"shingle": {"n": 0}},
+        {"partitions": 3},
+        {"partitions": 2048},
+        {"hash_bits": 16},
     ],
 )
 def test_nonsense_is_refused(bad: dict[str, object]) -> None:
@@ -68,6 +71,10 @@ def test_a_plan_has_each_kind_once_and_one_order() -> None:
         as_plan([ExactConfig(), ExactConfig()])
     with pytest.raises(ConfigError, match="nothing to do"):
         as_plan([])
+    assert as_plan([ExactConfig(partitions=4), MinhashConfig(partitions=4)]).partitions == 4
+    assert as_plan([ExactConfig(), MinhashConfig(partitions=2)]).partitions == 2
+    with pytest.raises(ConfigError, match="name different partitions"):
+        as_plan([ExactConfig(partitions=4), MinhashConfig(partitions=2)])
     with pytest.raises(ConfigError, match="prefer different"):
         as_plan([ExactConfig(prefer=(Preference(column="id"),)), MinhashConfig(prefer=long_first)])
 

@@ -76,3 +76,21 @@ def test_a_missing_column_is_named() -> None:
         sign_shard([batch(["a"])], ExactConfig(url=True))
     with pytest.raises(ConfigError, match="'score'"):
         sign_shard([batch(["a"])], ExactConfig(prefer=(Preference(column="score"),)))
+
+
+def test_32_bit_signatures_are_minima_of_lower_halves() -> None:
+    # one shingle: the minimum is its one value, so the shorter signature is the lower half of the longer
+    rows = batch(["one shingle of five words", "its words are other words entirely", ""])
+    whole = sign_shard([rows], MinhashConfig(), signatures=True)["signature"].to_pylist()
+    half = sign_shard([rows], MinhashConfig(hash_bits=32), signatures=True)["signature"].to_pylist()
+    assert half[2] is None
+    one, other = np.frombuffer(whole[0], np.uint64), np.frombuffer(half[0], np.uint32)
+    assert len(other) == len(one) == 96
+    assert (one & np.uint64(0xFFFFFFFF)).tolist() == other.tolist()
+    two = np.frombuffer(whole[1], np.uint64) & np.uint64(0xFFFFFFFF)
+    assert (np.frombuffer(half[1], np.uint32) <= two).all()
+
+
+def test_compatible_signatures_have_64_bits() -> None:
+    with pytest.raises(ValueError, match="hash_bits: 64"):
+        MinhashConfig(compatible=True, hash_bits=32)
