@@ -30,7 +30,10 @@ from curate.store.shards import Output
 MANIFEST = "dump.json"
 SIGNATURES, KEYS, SHINGLE_SETS = "signatures", "keys", "shingles"
 
-_REMEDY = "take it back from a copy, or delete its dump and run the run that made it again"
+_REMEDY = (
+    "run the same command again if that dump was replaced meanwhile; else take it back from a copy, or delete its dump "
+    "and run the run that made it again"
+)
 
 #: Documents in a section of a shingle file.
 SECTION_ROWS = 2048

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.dedup.sections import REMEDY
 from curate.documents import IDENTITY
 from curate.errors import VerificationError
 from curate.store.shards import write_shard
@@ -96,9 +97,12 @@ class DedupLabels(Step):
 
     def _ids(self, shard: str, rows: int) -> pa.Array:
         """Ids of all documents of the shard, dropped ones included."""
-        ids = self.run.folder.table(f"documents/{shard}.parquet", ["id"]).column("id")
+        name = f"{self.run.folder.url}/documents/{shard}.parquet"
+        try:
+            ids = self.run.folder.table(f"documents/{shard}.parquet", ["id"]).column("id")
+        except (OSError, pa.ArrowException) as error:
+            raise VerificationError(f"{name} cannot be read ({type(error).__name__}): damaged; {REMEDY}") from error
         if len(ids) != rows:
-            name = f"{self.run.folder.url}/documents/{shard}.parquet"
             raise VerificationError(f"{name} has {len(ids)} rows, {rows} were signed: run the same command again")
         return _one(ids)
 

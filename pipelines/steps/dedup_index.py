@@ -12,7 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.dedup.dumps import KEYS, SECTION_ROWS, SHINGLE_SETS, SHINGLES, SIGNATURES, Dump, Part, publish
+from curate.dedup.dumps import (
+    KEYS,
+    SECTION_ROWS,
+    SHINGLE_SETS,
+    SHINGLES,
+    SIGNATURES,
+    Dump,
+    Part,
+    publish,
+    read_dump,
+)
+from curate.dedup.index_config import IndexConfig
 from curate.dedup.sections import REMEDY, Sealed, SectionWriter, section_writer
 from curate.errors import ConfigError, VerificationError
 from curate.store.folder import LocalFolder
@@ -189,7 +200,15 @@ class DedupIndex(Step):
     def material(self) -> dict[str, Any]:
         config = index_of(self.run)
         assert config is not None
-        return {"index": config.model_dump(mode="json")}
+        return {"index": config.model_dump(mode="json"), "published": self._published(config)}
+
+    def _published(self, config: IndexConfig) -> str:
+        """Whether the index still holds what this run put there: a dump that was taken away is published again."""
+        if not self.run.folder.exists(INDEX_NAME):
+            return "yes"  # or will be: a first run is not begun twice
+        said = json.loads(self.run.folder.read(INDEX_NAME))
+        there = read_dump(index_folder(self.run, config), config.name)
+        return "yes" if there is not None and there.digest == said["digest"] else "no longer"
 
     def execute(self, partition: str, work: Work) -> Result:
         config = index_of(self.run)

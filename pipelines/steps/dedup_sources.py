@@ -102,15 +102,24 @@ class Sources:
     def __init__(self, run: Run) -> None:
         self._run = run
         self.config = index_of(run)
-        self.all: list[Source] = []
+
+    @cached_property
+    def all(self) -> list[Source]:
+        """In the order of their numbers; reads the receipt of every shard."""
+        found = []
         for dump in self.dumps:
             for part in dump.parts:
                 entries = part.files[KEYS].output.rows
-                self.all.append(Source(f"{dump.name}/{part.name}", part.rows, entries, dump.name, part))
-        self.earlier = len(self.all)
-        for shard in run.shards:
-            counts = receipt_of(run.folder, "dedup_sign", shard).counts
-            self.all.append(Source(shard, int(counts["rows"]), int(counts["entries"])))
+                found.append(Source(f"{dump.name}/{part.name}", part.rows, entries, dump.name, part))
+        for shard in self._run.shards:
+            counts = receipt_of(self._run.folder, "dedup_sign", shard).counts
+            found.append(Source(shard, int(counts["rows"]), int(counts["entries"])))
+        return found
+
+    @cached_property
+    def earlier(self) -> int:
+        """How many of the sources are of earlier runs."""
+        return sum(len(dump.parts) for dump in self.dumps)
 
     @cached_property
     def dumps(self) -> list[Dump]:

@@ -259,6 +259,17 @@ def test_a_run_replaces_its_own_dump_and_is_not_compared_with_it(tmp_path: Path)
     assert first.folder.url == again.folder.url
 
 
+def test_a_dump_that_was_taken_away_is_published_again(tmp_path: Path) -> None:
+    first = dump(tmp_path, "first", [documents([words(0, 50)])])
+    before = prints(first)
+    manifest = (tmp_path / "index" / "first" / "dump.json").read_bytes()
+    shutil.rmtree(tmp_path / "index" / "first")
+    assert {step for step, _ in before if prints(first)[step, _] != before[step, _]} == {"dedup_index"}
+    do(first, "dedup_index")
+    assert (tmp_path / "index" / "first" / "dump.json").read_bytes() == manifest
+    assert prints(first) == before
+
+
 def test_another_run_cannot_take_the_name_of_a_dump(tmp_path: Path) -> None:
     dump(tmp_path, "first", [documents([words(0, 50)])])
     index = IndexConfig(path=str(tmp_path / "index"), name="first")
