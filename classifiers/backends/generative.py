@@ -20,10 +20,12 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from classifiers.cards import Card, Label
+from classifiers.cards import Card
 from classifiers.contract import Backend, Texts
 from classifiers.generative.forms import Form, Reading
 from curate.errors import ConfigError
+from curate.rewrite.requests import Answer, Request
+from curate.rewrite.usage import Usage
 from curate.stages.base import Context
 
 #: so many answers in a row without the probabilities that the card needs: the server does not give them
@@ -75,6 +77,7 @@ class Generative(Backend):
         self._stats: Any = None
         self._healthy = False
         self._statuses: Counter[str] = Counter()
+        self._used = self._wasted = Usage()
         self._without = 0
 
     def open(self, context: Context) -> None:
@@ -90,6 +93,7 @@ class Generative(Backend):
         self._form = form_of(self.options.form, self.options.ask, self._card.named_model)
         self._stats = Stats()
         self._statuses, self._without = Counter(), 0
+        self._used = self._wasted = Usage()
         if context.journal is not None:
             limited = self._client.max_tokens is not None or self._client.max_cost is not None
             prefix = f"journal/rate/{self._card.name}"
@@ -124,22 +128,17 @@ class Generative(Backend):
         return values
 
     def counts(self) -> dict[str, Any]:
-        """What was asked since ``open``, for the receipt: questions by outcome, tokens and money.
+        """For the receipt: what became of the questions, and what the answers cost, whenever they were paid for.
 
-        ``answered`` were sent in this task's last try, ``replayed`` came from the journal.
+        ``wasted_tokens`` are those of replies that could not be used; they are part of the cost.
         """
-        stats = self._stats
-        if stats is None:
+        if not self._statuses:
             return {}
-        spent = self._journal_spent()
         return {
-            "statuses": dict(sorted(self._statuses.items())), "answered": stats.answered, "replayed": stats.replayed,
-            "retries": stats.retries, "prompt_tokens": spent.prompt_tokens,
-            "completion_tokens": spent.completion_tokens, "cost": round(self._client.price.of(spent), 6),
+            "statuses": dict(sorted(self._statuses.items())), "prompt_tokens": self._used.prompt_tokens,
+            "completion_tokens": self._used.completion_tokens, "wasted_tokens": self._wasted.tokens,
+            "cost": round(self._client.price.of(self._used + self._wasted), 6),
         }  # fmt: skip
-
-    def _journal_spent(self) -> Any:
-        return self._stats.usage + self._stats.wasted
 
     def _address(self) -> str:
         url = (self.options.model_extra or {}).get("url") or os.environ.get(self.options.url_env, "").strip()
@@ -155,20 +154,23 @@ class Generative(Backend):
         """Place and reading of every text, in the order of the answers."""
         from curate.rewrite.complete import complete_all
 
-        health = None if self._healthy else self.options.health_s
-        outcomes = complete_all(
-            self._requests(texts, truncated), self._client, journal=self._journal, stats=self._stats, health_s=health
-        )
+        requests = list(self._requests(texts, truncated))
+        # what the journal holds whole can be read again without a server
+        health = None if self._healthy or all(map(self._known, requests)) else self.options.health_s
+        outcomes = complete_all(requests, self._client, journal=self._journal, stats=self._stats, health_s=health)
         for outcome in outcomes:
-            self._healthy = True
-            if outcome.ok:
+            self._healthy |= outcome.attempts > 0
+            if isinstance(outcome, Answer):
                 self._check_probabilities(outcome)
+                self._used, self._wasted = self._used + outcome.usage, self._wasted + outcome.wasted
+            else:
+                self._wasted += outcome.usage
             yield outcome.tag, self._form.read(outcome)
         if self._stats.last_limit:  # go on as fast as the last batch ended
             begin = max(1, min(self._stats.last_limit, self._client.max_concurrency))
             self._client = self._client.model_copy(update={"start_concurrency": begin})
 
-    def _requests(self, texts: Texts, truncated: list[bool]) -> Iterator[Any]:
+    def _requests(self, texts: Texts, truncated: list[bool]) -> Iterator[Request]:
         ids = texts.ids.to_pylist() if texts.ids is not None else [str(i) for i in range(len(texts))]
         purpose = f"rate.{self._card.name}@{self._form.version}"
         for place, (text, document) in enumerate(zip(texts.strings(), ids, strict=True)):
@@ -176,7 +178,10 @@ class Generative(Backend):
             truncated[place] = prepared.truncated
             yield self._form.request(prepared.text, document, purpose, self._client.dialect, tag=place)
 
-    def _check_probabilities(self, answer: Any) -> None:
+    def _known(self, request: Request) -> bool:
+        return self._journal is not None and request.key(self._client.model, self._client.revision) in self._journal
+
+    def _check_probabilities(self, answer: Answer) -> None:
         """A card whose only score is a probability cannot use a server that gives none."""
         if self.options.form != "yes_no" or self._without < 0:
             return
@@ -223,8 +228,3 @@ def _client(card: Card, options: Options, url: str) -> Any:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"labels: options of the card {card.name!r}: {faults}") from None
-
-
-def names_of(card: Card) -> list[Label]:
-    """The labels that come from the model's answer."""
-    return [label for label in card.labels if label.name != "truncated"]
