@@ -18,8 +18,9 @@ import xxhash
 
 if TYPE_CHECKING:
     from classifiers.cards import Window
+    from classifiers.texts import Texts
 
-__all__ = ["Pieces", "cut", "pieces", "pool"]
+__all__ = ["Pieces", "cut", "excerpts", "pieces", "pool"]
 
 Longs = npt.NDArray[np.int64]
 
@@ -128,6 +129,21 @@ def cut(texts: Sequence[str], window: Window, ids: Sequence[str] | pa.Array | No
         parts = pieces([len(s) for s in spans], window, ids)
         return parts, [texts[d][spans[d][s][0] : spans[d][e - 1][1]] for d, s, e in _rows(parts)]
     raise ValueError("a window in tokens is cut by the backend that has the tokeniser")
+
+
+def excerpts(texts: Texts, window: Window, between: str = "\n") -> pa.Array:
+    """What of each text is read, its pieces joined by ``between``; the texts themselves where the window takes all.
+
+    Raises:
+        ValueError: the window counts tokens, and is not of the policy ``whole`` without a limit.
+    """
+    if window.policy == "whole" and not window.limit:
+        return texts.array()
+    parts, said = cut(texts.strings(), window, texts.ids)
+    joined: list[list[str]] = [[] for _ in range(len(texts))]
+    for document, piece in zip(parts.document.tolist(), said, strict=True):
+        joined[document].append(piece)
+    return pa.array([between.join(found) for found in joined], pa.string())
 
 
 def _middle(size: Longs, window: Window, cut_: npt.NDArray[np.bool_], ids: Any) -> Longs:

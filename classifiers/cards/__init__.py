@@ -227,6 +227,11 @@ class Card(_Part):
         return self._choice
 
     @property
+    def self_contained(self) -> bool:
+        """Whether it works with nothing but this project: all that it loads is here."""
+        return self.pinned and not self.remote_code and all(self.path_of(name).is_file() for name in self.files)
+
+    @property
     def named_model(self) -> Path | None:
         """File or folder of the model if config or card name one."""
         if self._choice.model:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from classifiers.cards import card_names
+from classifiers.cards import card_names, load_card
 from classifiers.contract import STATUSES, Rater, rater_stage
 from curate.documents import Batch
 from curate.stages.base import Context
@@ -28,7 +28,7 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=card_names())
+@pytest.fixture(scope="module", params=[name for name in card_names() if load_card(name, Path()).self_contained])
 def rater(request: pytest.FixtureRequest) -> Rater:
     found = rater_stage(request.param)
     found.open(Context())
