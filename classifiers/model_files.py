@@ -25,9 +25,9 @@ def check_permitted(card: Card, *, holds_model: bool) -> None:
         )
     if not holds_model:
         return
-    path = card.model_path if not card.pinned or not card.files else None
     if card.pinned and not card.files:
         raise ConfigError(f"labels: the card {card.name!r} gives no sha256 under `files`; add it, or say pinned: false")
+    path = card.model_path if not card.pinned else None
     if path is not None and choice.sha256 is None and not choice.allow_unpinned:
         raise ConfigError(
             f"labels: the card {card.name!r} does not pin its model {card.model_id or path}: write its digest (sha256: "
