@@ -2,7 +2,8 @@
 
 The model of Bradley and Terry (1952): item ``a`` beats ``b`` with probability ``1 / (1 + exp(s_b - s_a))``. A tie
 counts half a win for either side, a soft vote its share. A normal prior on the scores keeps items that never lost
-finite. The penalised likelihood is strictly concave, so Newton's method finds the one optimum, whatever the order of the pairs.
+finite. The penalised likelihood is strictly concave, so Newton's method finds the one optimum, whatever the order
+of the pairs.
 
 Items that no chain of comparisons joins cannot be compared: each such component is centred on 0 by itself, and
 ``Fit.component`` tells them apart.

@@ -1,0 +1,1 @@
+"""Students: small models that learn a rater's labels from texts that it rated."""
