@@ -170,8 +170,11 @@ class DedupEvidence(Step):
         width = index.evidence_bits
         found = shingle(texts, config)
         sets, borders = distinct(found.hashes & np.uint64((1 << width) - 1), found.borders)
-        whose = np.repeat(np.arange(len(texts)), np.diff(borders))
-        data = sets[np.lexsort((sets, whose))].astype(f"<u{width // 8}")
+        whose = np.repeat(np.arange(len(texts), dtype=np.uint64), np.diff(borders))
+        if width == 32:  # document and hash in one word: sorting it costs a tenth of sorting by two keys
+            data = np.sort(whose << np.uint64(32) | sets).astype("<u4")
+        else:
+            data = sets[np.lexsort((sets, whose))].astype("<u8")
         offsets = (borders * (width // 8)).astype(np.int64)
         large = pa.Array.from_buffers(
             pa.large_binary(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
