@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from curate.errors import ConfigError
 from curate.stages import STAGES, stage_class
-from pipelines.validation import DEDUP
+from pipelines.validation import ITEMS
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,13 @@ def type_words(annotation: Any) -> str:
 
 def dedup_models() -> dict[str, type[BaseModel]]:
     """Config models of the ways of finding duplicates."""
+    return item_models("dedup")
+
+
+def item_models(section: str) -> dict[str, type[BaseModel]]:
+    """Config models of the items of a list of the config, e.g. ``scores``."""
     found = {}
-    for name, place in DEDUP.items():
+    for name, place in ITEMS[section].items():
         module, cls = place.split(":")
         found[name] = getattr(import_module(module), cls)
     return found

@@ -58,6 +58,24 @@ class DedupSpec(Section):
     options: SerializeAsAny[BaseModel]
 
 
+class ScoreSpec(Section):
+    """One entry of `scores`: its name and its own config."""
+
+    name: str
+    options: SerializeAsAny[BaseModel]
+
+
+class SelectSpec(Section):
+    """One entry of `select`: its name and its own config."""
+
+    name: str
+    options: SerializeAsAny[BaseModel]
+
+
+#: top-level lists whose items are `- name: {options}`
+_LISTS = {"stages": StageSpec, "dedup": DedupSpec, "scores": ScoreSpec, "select": SelectSpec}
+
+
 class Config(Section):
     """A run, fully resolved."""
 
@@ -78,11 +96,18 @@ class Config(Section):
         default=(),
         description="Raters, by the name of a card or the path of one; or a map: `card`, and what else it needs.",
     )
+    scores: tuple[ScoreSpec, ...] = Field(
+        default=(), description="Columns made of other columns or by comparison with a target, in order."
+    )
+    select: tuple[SelectSpec, ...] = Field(
+        default=(), description="Which documents are taken, by budgets and draws: columns that `keep` may name."
+    )
     domains: DomainsSection | None = Field(
         default=None, description="Where the column `domain` comes from; null: none."
     )
     keep: str | None = Field(
-        default=None, description="Expression over columns: documents where it is true stay; null: all."
+        default=None, description="Expression over columns: documents where it is true stay; null: all that is no "
+        "duplicate and that all entries of `select` take."
     )
     recipe: RecipeSection | None = Field(
         default=None, description="How groups are weighted; null: no recipe, no mixture."
@@ -120,10 +145,10 @@ class Config(Section):
         Args:
             references: show values that came from ``${NAME}`` as written, not as read (for run.yaml).
         """
-        plain = self.model_dump(mode="json", by_alias=True, exclude={"stages", "dedup"})
+        plain = self.model_dump(mode="json", by_alias=True, exclude=set(_LISTS))
         out: dict[str, Any] = {}
         for name in type(self).model_fields:
-            if name in ("stages", "dedup"):
+            if name in _LISTS:
                 out[name] = [{s.name: s.options.model_dump(mode="json", by_alias=True)} for s in getattr(self, name)]
             else:
                 out[name] = plain[name]
@@ -174,7 +199,7 @@ def known_sections() -> tuple[str, ...]:
 
 def locate(config: Config, path: Path_, code: str, message: str, hint: str = "") -> ConfigIssue:
     """An issue about ``path`` of a loaded config, with its place in the file if it has one."""
-    return config._layer.issue(code, message, path, hint=hint, key=len(path) > 1 and path[0] in ("stages", "dedup"))
+    return config._layer.issue(code, message, path, hint=hint, key=len(path) > 1 and path[0] in _LISTS)
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -203,7 +228,7 @@ def _build(layer: Layer, issues: list[ConfigIssue]) -> Config | None:
     for name, model in _SECTIONS.items():
         if name in data or name in ("run", "input"):
             values[name] = validate_section(layer, (name,), model, issues, nullable=name in _NULLABLE)
-    for name, spec in (("stages", StageSpec), ("dedup", DedupSpec)):
+    for name, spec in _LISTS.items():
         values[name] = tuple(spec(name=n, options=o) for n, o in validate_items(layer, name, issues))
     _check_dedup(layer, values["dedup"], issues)
     values["labels"] = read_entries(layer, base_folder(layer), issues)

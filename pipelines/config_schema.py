@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from classifiers.choice import RaterChoice
 from curate.stages import STAGES, stage_class
-from pipelines.catalogue import attribute_meanings, dedup_models, first_sentence, nested_models
+from pipelines.catalogue import attribute_meanings, dedup_models, first_sentence, item_models, nested_models
 from pipelines.config import Config
 from pipelines.sections import (
     DomainsSection,
@@ -47,6 +47,9 @@ def config_json_schema() -> dict[str, Any]:
                                       definitions)  # fmt: skip
         elif name == "dedup":
             properties[name] = _items({n: (m, first_sentence(m)) for n, m in dedup_models().items()}, definitions)
+        elif name in ("scores", "select"):
+            models = item_models(name)
+            properties[name] = _items({n: (m, first_sentence(m)) for n, m in models.items()}, definitions)
         elif name == "labels":
             named = {"type": "string", "minLength": 1}
             properties[name] = {"type": "array", "items": {"anyOf": [named, _model(RaterChoice, definitions)]}}

@@ -61,6 +61,11 @@ def steps_of(run: Run) -> list[Step]:
         rate = Rate(run, labelled)
         labelled.append(rate)
         steps.append(rate)
+    for key, module in (("scores", "pipelines.steps.scores"), ("select", "pipelines.steps.selecting")):
+        if getattr(config, key):
+            added = import_module(module).added_steps(run, tuple(labelled))
+            steps += added
+            labelled += [step for step in added if step.columns().names]
     if config.recipe is not None and (cut := config.recipe.quality_bands) is not None and cut.edges is None:
         from pipelines.steps.bands import Bands
 

@@ -26,6 +26,30 @@ DEDUP = {
     "rehydrate": "curate.dedup.rehydrate_config:RehydrateConfig",
     "audit": "curate.dedup.audit_config:AuditConfig",
 }
+#: how scores and select name their models
+SCORES = {
+    "percentile": "curate.select.config:PercentileConfig",
+    "combine": "curate.select.config:CombineConfig",
+    "buckets": "curate.select.config:BucketsConfig",
+    "residual": "curate.select.config:ResidualConfig",
+    "bins": "curate.select.config:BinsConfig",
+    "domain_merge": "curate.select.config:DomainMergeConfig",
+    "dsir": "curate.select.config:DsirConfig",
+    "zipfit": "curate.select.config:ZipfitConfig",
+}
+SELECTIONS = {
+    "threshold": "curate.select.config:ThresholdConfig",
+    "top": "curate.select.config:TopConfig",
+    "gumbel": "curate.select.config:GumbelConfig",
+    "quadmix": "curate.select.config:QuadmixConfig",
+    "clusters": "curate.select.config:ClustersConfig",
+}
+#: lists of a config whose items are named models
+ITEMS = {"dedup": DEDUP, "scores": SCORES, "select": SELECTIONS}
+_WORDS = {
+    "stages": "stage", "dedup": "way of finding duplicates", "scores": "way of making a score",
+    "select": "way of selecting",
+}  # fmt: skip
 
 
 @dataclass
@@ -306,7 +330,7 @@ def _guess(one: Any, value: Any, inner: Path_) -> str:
 
 
 def validate_items(layer: Layer, section: str, issues: list[ConfigIssue]) -> list[tuple[str, BaseModel]]:
-    """Name and options of every item of ``stages`` or ``dedup``; an item is ``name`` or ``name: {options}``."""
+    """Name and options of every item of a list such as ``dedup``; an item is ``name`` or ``name: {options}``."""
     value = layer.document.data.get(section, [])
     if not isinstance(value, list):
         message = f"`{section}` must be a list of `- name: {{options}}`"
@@ -343,18 +367,18 @@ def _item_model(layer: Layer, section: str, i: int, name: str, issues: list[Conf
 
     from curate.stages import STAGES, stage_class
 
-    known = STAGES if section == "stages" else DEDUP
+    known = STAGES if section == "stages" else ITEMS[section]
     if name not in known:
         guess = nearest(name, known)
         hint = (f"did you mean `{guess}`? " if guess else "") + f"(known: {', '.join(sorted(known))})"
-        word = "stage" if section == "stages" else "way of finding duplicates"
+        word = _WORDS[section]
         message = f"there is no {word} `{name}`"
         issues.append(layer.issue("unknown_name", message, (section, i, name), hint=hint, key=True))
         return None
     try:
         if section == "stages":
             return stage_class(name).Config
-        module, cls = DEDUP[name].split(":")
+        module, cls = ITEMS[section][name].split(":")
         model: type[BaseModel] = getattr(import_module(module), cls)
     except ImportError as error:
         message = f"`{name}` cannot be used: no module {error.name}"

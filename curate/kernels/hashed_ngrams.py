@@ -36,7 +36,8 @@ _START = np.array(
 def character_kinds() -> npt.NDArray[np.uint8]:
     """WORD, SPACE or OTHER per code point, as Python's ``re`` tells ``\\w`` and ``\\s``."""
     kinds = np.zeros(N_CODE_POINTS, np.uint8)
-    for code in range(N_CODE_POINTS):
+    # planes 4 to 13 hold no characters, 15 and 16 private ones
+    for code in (*range(0x40000), *range(0xE0000, 0xF0000)):
         c = chr(code)
         if c.isalnum() or c == "_":
             kinds[code] = WORD
@@ -85,24 +86,17 @@ def sha256_modulo(message, length, buckets, state, block, w):  # type: ignore[no
     """SHA-256 of ``message[:length]`` as one number, modulo ``buckets`` (below 2^31)."""
     for i in range(8):
         state[i] = _START[i]
-    done = 0
-    while length - done >= 64:
-        for i in range(64):
-            block[i] = message[done + i]
-        _compress(state, block, w)
-        done += 64
-    rest = length - done
-    for i in range(64):
-        block[i] = message[done + i] if i < rest else 0
-    block[rest] = 128
-    if rest >= 56:
-        _compress(state, block, w)
-        for i in range(64):
-            block[i] = 0
+    # one bit and the length in bits stand behind the message, in as few blocks as hold them
+    blocks = (length + 8) // 64 + 1
     bits = uint64(length) * uint64(8)
-    for i in range(8):
-        block[63 - i] = (bits >> uint64(8 * i)) & uint64(255)
-    _compress(state, block, w)
+    for k in range(blocks):
+        for i in range(64):
+            at = 64 * k + i
+            block[i] = message[at] if at < length else (128 if at == length else 0)
+        if k == blocks - 1:
+            for i in range(8):
+                block[63 - i] = (bits >> uint64(8 * i)) & uint64(255)
+        _compress(state, block, w)
     found = uint64(0)
     for i in range(8):
         found = ((found << uint64(32)) | uint64(state[i])) % uint64(buckets)
@@ -165,21 +159,17 @@ def ngram_batch(data, offsets, kinds, buckets, longest, counts, log_ratio, weigh
         start, stop = _next_token(data, offsets[row], end, kinds)
         while stop > start:
             size = stop - start
-            for j in range(size):
-                message[held + j] = data[start + j]
-            if held:
-                bucket = sha256_modulo(message, held + size, buckets, state, block, w)
+            # the pair with the token before (if there is one), then the token alone, moved to the front
+            for front in (held, 0) if held else (0, -1):
+                if front < 0:
+                    break
+                for j in range(size):
+                    message[front + j] = data[start + j]
+                bucket = sha256_modulo(message, front + size, buckets, state, block, w)
                 if count:
                     counts[bucket] += 1
                 if weigh:
                     total += log_ratio[bucket]
-                for j in range(size):
-                    message[j] = data[start + j]
-            bucket = sha256_modulo(message, size, buckets, state, block, w)
-            if count:
-                counts[bucket] += 1
-            if weigh:
-                total += log_ratio[bucket]
             message[size] = 32
             held = size + 1
             n += 1

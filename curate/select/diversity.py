@@ -3,7 +3,8 @@
 ``rounds`` (Only-IF, Zhang et al. 2024: generalisation comes with the number of different kinds, at the same size)
 orders documents so that any number taken from the front covers as many clusters as that number can.
 ``facility_location`` (INGENIOUS, Renduchintala et al. 2023) takes the k documents that together lie nearest to all: the
-objective Σ_i max_{j taken} sim(i, j) is monotone and submodular, so the greedy choice reaches at least 1 − 1/e of the best.
+objective Σ_i max_{j taken} sim(i, j) is monotone and submodular, so the greedy choice reaches at least 1 − 1/e of the
+best.
 """
 
 from __future__ import annotations

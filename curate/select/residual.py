@@ -28,7 +28,8 @@ class Fit:
         mean: of the score.
         centre, spread: of each number, by which it is standardised.
         slopes: change of the score per standard deviation of each number.
-        effects: column → name → what this name adds; other names and null add nothing.
+        effects: column → name (null is the empty one) → what this name adds to the mean; names that are not there add
+            nothing.
         documents: how many it was fitted on.
         explained: share of the score's variance that it explains there, 0–1.
     """
@@ -48,7 +49,7 @@ class Fit:
         for column, slope in self.slopes.items():
             out = out + slope * (numbers[column] - self.centre[column]) / self.spread[column]
         for column, effects in self.effects.items():
-            out = out + np.array([effects.get(v, 0.0) if v is not None else 0.0 for v in names[column]])
+            out = out + np.array([effects.get(v if v is not None else "", 0.0) for v in names[column]])
         return out
 
     def as_json(self) -> dict[str, Any]:
@@ -92,31 +93,35 @@ def fit_residual(
         found, counts = np.unique(here.astype(str), return_counts=True)
         order = sorted(range(len(found)), key=lambda i: (-int(counts[i]), str(found[i])))[:MAX_NAMES]
         for i in order:
-            if found[i] != "":
-                columns.append((here == found[i]).astype(np.float64))
-                labels.append((name, str(found[i])))
-    weights, constant = _solve(columns, y - mean, ridge)
+            columns.append((here == found[i]).astype(np.float64))
+            labels.append((name, str(found[i])))
+    weights = _solve(columns, y - mean, ridge)
     slopes = {name: float(w) for (name, value), w in zip(labels, weights, strict=True) if name in numbers}
     effects: dict[str, dict[str, float]] = {name: {} for name in names}
-    for (name, value), weight in zip(labels, weights, strict=True):
+    fitted = np.zeros(n)
+    for (name, value), column, weight in zip(labels, columns, weights, strict=True):
+        fitted += weight * (column - column.mean())
         if name in effects:
             effects[name][value] = float(weight)
-    fitted = (np.column_stack(columns) @ weights if columns else np.zeros(n)) + constant
+    for name, values in names.items():
+        # effects are told against the mean document, so that residuals keep the mean of the score
+        known_names = [v if v is not None else "" for v, k in zip(values, known.tolist(), strict=True) if k]
+        middle = math.fsum(effects[name].get(v, 0.0) for v in known_names) / n
+        effects[name] = {value: effect - middle for value, effect in effects[name].items()}
     total = float(np.sum((y - mean) ** 2))
     left = float(np.sum((y - mean - fitted) ** 2))
-    return Fit(mean + constant, centre, spread, slopes, effects, n, max(0.0, 1 - left / total) if total > 0 else 0.0)
+    return Fit(mean, centre, spread, slopes, effects, n, max(0.0, 1 - left / total) if total > 0 else 0.0)
 
 
-def _solve(columns: list[Floats], y: Floats, ridge: float) -> tuple[Floats, float]:
-    """Ridge coefficients and the constant, which is not penalised."""
+def _solve(columns: list[Floats], y: Floats, ridge: float) -> Floats:
+    """Ridge coefficients; the constant is not penalised."""
     if not columns:
-        return np.empty(0), 0.0
+        return np.empty(0)
     x = np.column_stack(columns)
-    centre = x.mean(axis=0)
-    x = x - centre
+    x = x - x.mean(axis=0)
     gram = x.T @ x + max(ridge, 1e-9) * np.eye(x.shape[1])
     weights: Floats = np.linalg.solve(gram, x.T @ y)
-    return weights, float(-centre @ weights)
+    return weights
 
 
 def residuals(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.select.config import NEMOTRON_CUTS, NEMOTRON_LEVELS
 from curate.select.noise import Floats
 from curate.select.reference import Reference
 
@@ -20,10 +21,6 @@ Scale = Literal["percentile", "min_max", "none"]
 Missing = Literal["null", "renormalise"]
 Ints = npt.NDArray[np.int64]
 
-#: Nemotron-CC's five levels over 20 buckets: the first bucket of each but the lowest, and their names
-NEMOTRON_BUCKETS = 20
-NEMOTRON_CUTS = (7, 12, 18, 19)
-NEMOTRON_LEVELS = ("low", "medium_low", "medium", "medium_high", "high")
 
 
 def scaled(scores: Floats, reference: Reference, scale: Scale) -> Floats:

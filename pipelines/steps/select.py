@@ -204,8 +204,9 @@ def _truth(frame: pl.DataFrame, conjunct: Conjunct) -> pa.Array:
 
 
 def selection_of(run: Run) -> Selection | None:
-    """The parsed ``keep`` of the config; without one, survivors of the deduplication; None if all are kept."""
-    text = run.config.keep or survivors_only(run.config)
+    """The parsed ``keep`` of the config; without one, survivors that all entries of `select` take; None if all stay."""
+    taken = [spec.options.name for spec in run.config.select]  # type: ignore[attr-defined]
+    text = run.config.keep or " and ".join(filter(None, [survivors_only(run.config), *taken])) or None
     return parse_selection(text) if text is not None else None
 
 
