@@ -161,6 +161,24 @@ def mix(
 
 
 @app.command()
+def annotate(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="Config of an annotation: input, rubric, annotators.")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. annotators.0.url=…; repeatable."),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what it would cost at most; nothing is asked.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Let language models rate a sample by a rubric. Example: curate annotate configs/annotate/judges.yaml."""
+    call("annotate", json, config=config, overrides=set_ or [], estimate=estimate)
+
+
+@app.command()
 def report(folder: RunFolder, set_: Set = None, json: Json = False) -> None:
     """Make a run's report page, e.g. with --set report.examples=0. Example: curate report out/quickstart."""
     call("report", json, folder=folder, overrides=set_ or [])

@@ -136,9 +136,14 @@ class Rubric(_Part):
         return self
 
     @property
+    def parts(self) -> list[Criterion | Choice]:
+        """Criteria, then choices."""
+        return [*self.criteria, *self.choices]
+
+    @property
     def names(self) -> list[str]:
         """Names of criteria and choices, in the order of the answer."""
-        return [*(c.name for c in self.criteria), *(c.name for c in self.choices)]
+        return [part.name for part in self.parts]
 
     @property
     def one_letter(self) -> bool:
@@ -164,8 +169,10 @@ def load_rubric(rubric: str, base: Path) -> Rubric:
         )
     try:
         return Rubric.model_validate(YAML(typ="safe", pure=True).load(StringIO(path.read_text("utf-8"))))
-    except (YAMLError, UnicodeDecodeError):
-        raise ConfigError(f"{path}: the rubric is not valid YAML; correct it") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f":{where.line + 1}" if where is not None else ""
+        raise ConfigError(f"{path}{line}: the rubric is not valid YAML; correct it") from None
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'rubric'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: not a valid rubric: {faults}") from None
