@@ -52,9 +52,12 @@ STATUSES: Mapping[str, str] = {
 
 #: backend name → "module:Class"
 BACKENDS = {
+    "encoder": "classifiers.backends.encoder:Encoder",
     "fasttext": "classifiers.backends.fasttext_model:FastTextModel",
     "generative": "classifiers.backends.generative:Generative",
     "hashed_linear": "classifiers.backends.hashed_linear:HashedLinear",
+    "student": "classifiers.backends.student:Student",
+    "lexical": "classifiers.backends.lexical:Lexical",
 }
 
 
@@ -95,6 +98,10 @@ class Backend(ABC):
         from curate.kernels.hashed_features import count_words
 
         return count_words(texts.data, texts.offsets, np.iinfo(np.int64).max)
+
+    def assets(self) -> Mapping[str, Path]:
+        """Files beside those of the card that decide its values: name → path."""
+        return {}
 
     def counts(self) -> Mapping[str, Any]:
         """What the receipt of the task is to tell beside the labels, e.g. what was paid; JSON-able."""
@@ -143,8 +150,8 @@ class Rater(Stage):
         return column(name, pa.string(), f"what the rater did: {meaning}", range_="|".join(STATUSES))
 
     def assets(self, base: Path) -> Mapping[str, Path]:
-        """The card's files, and the model that the config names."""
-        return model_assets(self.card)
+        """The card's files, the model that the config names, and what else its backend reads."""
+        return {**model_assets(self.card), **self._backend.assets()}
 
     def open(self, context: Context) -> None:
         """Checks the digests of the card's files, then loads them, then rates the card's canaries.
