@@ -35,6 +35,7 @@ __all__ = [
     "RaterConfig",
     "SharedTexts",
     "Texts",
+    "card_columns",
     "check_file",
     "rater_stage",
 ]
@@ -141,13 +142,11 @@ class Rater(Stage):
 
     def adds(self) -> pa.Schema:
         """The labels in the card's order, then the status."""
-        return pa.schema([*(_field(self.card, label) for label in self.card.labels), self.status_field()])
+        return card_columns(self.card)
 
     def status_field(self) -> pa.Field:
         """The column that says why a label is null."""
-        meaning = "; ".join(f"{code}: {text}" for code, text in STATUSES.items())
-        name = f"{self.card.name}_status"
-        return column(name, pa.string(), f"what the rater did: {meaning}", range_="|".join(STATUSES))
+        return _status_field(self.card)
 
     def assets(self, base: Path) -> Mapping[str, Path]:
         """The card's files, the model that the config names, and what else its backend reads."""
@@ -236,6 +235,16 @@ def rater_stage(card: str | RaterChoice, base: Path | None = None, shared: Share
             not give; the message names the card, the place and what to do.
     """
     return Rater(load_card(card, base if base is not None else Path.cwd()), shared)
+
+
+def card_columns(card: Card) -> pa.Schema:
+    """The columns that a rater of this card adds: its labels in order, then the status."""
+    return pa.schema([*(_field(card, label) for label in card.labels), _status_field(card)])
+
+
+def _status_field(card: Card) -> pa.Field:
+    meaning = "; ".join(f"{code}: {text}" for code, text in STATUSES.items())
+    return column(f"{card.name}_status", pa.string(), f"what the rater did: {meaning}", range_="|".join(STATUSES))
 
 
 def check_canaries(card: Card, backend: Backend) -> None:

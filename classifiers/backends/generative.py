@@ -23,19 +23,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from classifiers.cards import Card
 from classifiers.contract import Backend, Texts
 from classifiers.generative.forms import Form, Reading
-from curate.errors import ConfigError
+from curate.errors import ConfigError, ThresholdError
 from curate.rewrite.requests import Answer, Request
 from curate.rewrite.usage import Usage
 from curate.stages.base import Context
 
 #: so many answers in a row without the probabilities that the card needs: the server does not give them
 _WITHOUT_PROBABILITIES = 20
+#: questions of a task after which shares of statuses are compared with their limits
+_LEAST_FOR_SHARES = 100
 #: options that decide no value: where the server is, how fast and how long it is asked, what it may cost
 _NOT_DECIDING = (
     "url", "url_env", "api_key_env", "ca_file", "unix_socket", "start_concurrency", "max_concurrency", "connect_s",
     "request_s", "total_s", "max_attempts", "max_bad_replies", "backoff_s", "max_backoff_s", "retry_share",
     "retries_per_second", "breaker_failures", "breaker_cooldown_s", "patience_s", "on_outage", "max_reply_bytes",
-    "max_tokens", "max_cost", "price_prompt", "price_completion", "health_s",
+    "max_tokens", "max_cost", "price_prompt", "price_completion", "health_s", "max_error_share",
+    "max_unparseable_share",
 )  # fmt: skip
 
 
@@ -44,9 +47,12 @@ class Options(BaseModel):
 
     Attributes:
         form: how the model is asked: dataman, yes_no, taxonomy or rubric.
-        ask: what the form can be told.
+        ask: what the form can be told; a rubric by its name, its path (relative to the card) or its whole content.
         url_env: environment variable with the server's address where the options name none.
         health_s: how long a server that is still starting is waited for before the first question, in seconds.
+        max_error_share, max_unparseable_share: share of a shard's questions that may end as ``model_error``, and as
+            ``unparseable``, once there are 100; beyond it the task stops (exit 3) before it writes labels. Errors are
+            asked again when the run goes on. Null: no limit.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -55,6 +61,8 @@ class Options(BaseModel):
     ask: dict[str, Any] = Field(default_factory=dict)
     url_env: str = "CURATE_LLM_URL"
     health_s: float = Field(60.0, ge=0)
+    max_error_share: float | None = Field(0.2, ge=0, le=1)
+    max_unparseable_share: float | None = Field(0.5, ge=0, le=1)
 
 
 class Generative(Backend):
@@ -68,7 +76,8 @@ class Generative(Backend):
         self._card = card
         try:
             self.options = Options.model_validate(card.options)
-            self._form = form_of(self.options.form, self.options.ask, card.named_model, opened=False)
+            self._told = _told_by(card, self.options)
+            self._form = form_of(self.options.form, self._told, None)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ConfigError(f"labels: options of the card {card.name!r}: {faults}") from None
@@ -90,7 +99,7 @@ class Generative(Backend):
         from curate.rewrite.journal import Journal
 
         self._client = _client(self._card, self.options, self._address())
-        self._form = form_of(self.options.form, self.options.ask, self._card.named_model)
+        self._form = form_of(self.options.form, self._told, self._card.named_model)
         self._stats = Stats()
         self._statuses, self._without = Counter(), 0
         self._used = self._wasted = Usage()
@@ -99,6 +108,11 @@ class Generative(Backend):
             prefix = f"journal/rate/{self._card.name}"
             # what the other shards have spent counts only where there is a limit; reading it all costs time
             self._journal = Journal(context.journal, context.task or "task", prefix, others=limited)
+
+    def assets(self) -> Mapping[str, Path]:
+        """The file of a rubric that the card names."""
+        rubric = self._told.get("rubric") if self.options.form == "rubric" else None
+        return {"rubric": Path(rubric)} if isinstance(rubric, str) else {}
 
     def close(self) -> None:
         if self._journal is not None:
@@ -110,6 +124,7 @@ class Generative(Backend):
 
         Raises:
             BudgetError, EnvironmentGone, ConfigError: as ``complete_all`` says; the journal keeps what is answered.
+            ThresholdError: too many questions of this task ended as errors, or as answers of another form.
         """
         readings: list[Reading | None] = [None] * len(texts)
         truncated = [False] * len(texts)
@@ -117,6 +132,7 @@ class Generative(Backend):
             readings[place] = reading
         found = [r if r is not None else Reading("model_error") for r in readings]
         self._statuses.update(r.status for r in found)
+        self._check_shares()
         values: dict[str, pa.Array] = {}
         for label in self._card.labels:
             if label.name == "truncated":
@@ -181,6 +197,20 @@ class Generative(Backend):
     def _known(self, request: Request) -> bool:
         return self._journal is not None and request.key(self._client.model, self._client.revision) in self._journal
 
+    def _check_shares(self) -> None:
+        """Labels of a shard in which the model hardly ever answers are no labels."""
+        limits = {"model_error": self.options.max_error_share, "unparseable": self.options.max_unparseable_share}
+        asked = self._statuses.total()
+        for status, limit in limits.items():
+            share = self._statuses[status] / asked if asked else 0.0
+            if limit is not None and asked >= _LEAST_FOR_SHARES and share > limit:
+                name = "max_error_share" if status == "model_error" else "max_unparseable_share"
+                raise ThresholdError(
+                    f"labels: the card {self._card.name!r}: {share:.0%} of {asked} questions to {self._client.root} "
+                    f"ended as {status}, {limit:.0%} are allowed ({name}); check that the server serves the card's "
+                    "model, then run the same command again: what was answered is in the journal"
+                )
+
     def _check_probabilities(self, answer: Answer) -> None:
         """A card whose only score is a probability cannot use a server that gives none."""
         if self.options.form != "yes_no" or self._without < 0:
@@ -193,12 +223,11 @@ class Generative(Backend):
             )
 
 
-def form_of(kind: str, ask: Mapping[str, Any], tokenizer: Path | None, *, opened: bool = True) -> Form:
+def form_of(kind: str, ask: Mapping[str, Any], tokenizer: Path | None) -> Form:
     """The form of that name, told ``ask``.
 
     Args:
         tokenizer: file or folder; null cuts texts by bytes.
-        opened: False only checks the options and reads no file.
     """
     from classifiers.generative.dataman import DataMan, DataManOptions
     from classifiers.generative.rubric import RubricForm, RubricOptions
@@ -206,7 +235,7 @@ def form_of(kind: str, ask: Mapping[str, Any], tokenizer: Path | None, *, opened
     from classifiers.generative.trimming import Trimmer
     from classifiers.generative.yes_no import YesNo, YesNoOptions
 
-    trimmer = Trimmer(tokenizer if opened else None)
+    trimmer = Trimmer(tokenizer)
     given = dict(ask)
     if kind == "dataman":
         return DataMan(DataManOptions.model_validate(given), trimmer)
@@ -215,6 +244,23 @@ def form_of(kind: str, ask: Mapping[str, Any], tokenizer: Path | None, *, opened
     if kind == "taxonomy":
         return Taxonomy(TaxonomyOptions.model_validate(given))
     return RubricForm(RubricOptions.model_validate(given), trimmer)
+
+
+def _told_by(card: Card, options: Options) -> dict[str, Any]:
+    """What the form is told: by the options, by the card's window, and where a named rubric is."""
+    from classifiers.generative.rubric import rubric_file
+
+    told = dict(options.ask)
+    window = card.window
+    if options.form in ("dataman", "yes_no") and window.policy == "head_tail" and "text_tokens" not in told:
+        if window.unit != "tokens" or window.head != window.tail:
+            raise ConfigError(
+                f"labels: the card {card.name!r}: its window must be as many tokens from head as from tail"
+            )
+        told["text_tokens"] = window.head + window.tail
+    if options.form == "rubric" and isinstance(told.get("rubric"), str):
+        told["rubric"] = str(rubric_file(told["rubric"], card.folder))
+    return told
 
 
 def _client(card: Card, options: Options, url: str) -> Any:

@@ -222,6 +222,11 @@ class Card(_Part):
         return self
 
     @property
+    def folder(self) -> Path:
+        """Folder of the card's file, against which its paths are resolved."""
+        return self._folder
+
+    @property
     def choice(self) -> RaterChoice:
         """What the config said of this rater."""
         return self._choice

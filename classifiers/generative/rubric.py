@@ -28,7 +28,7 @@ from curate.rewrite.requests import Answer, Message, Request, Sampling, extra_fi
 
 __all__ = [
     "RUBRICS", "Choice", "Criterion", "PairForm", "Rubric", "RubricForm", "RubricOptions", "load_rubric",
-    "rubric_names",
+    "rubric_file", "rubric_names",
 ]  # fmt: skip
 
 RUBRICS = Path(__file__).resolve().parents[1] / "rubrics"
@@ -156,17 +156,22 @@ def rubric_names() -> list[str]:
     return sorted(path.stem for path in RUBRICS.glob("*.yaml"))
 
 
+def rubric_file(rubric: str, base: Path) -> Path:
+    """The file of a rubric that is given by name, or by path relative to ``base``; ConfigError if it is not there."""
+    own = rubric.endswith((".yaml", ".yml")) or "/" in rubric
+    path = base / rubric if own else RUBRICS / f"{rubric}.yaml"
+    if not path.is_file():
+        known = ", ".join(rubric_names())
+        raise ConfigError(f"rubric: there is no {path if own else repr(rubric)}; there are: {known}")
+    return path
+
+
 def load_rubric(rubric: str, base: Path) -> Rubric:
     """The rubric of that name, or in that file (``*.yaml``, relative to ``base``); ConfigError if it is not valid."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    own = rubric.endswith((".yaml", ".yml")) or "/" in rubric
-    path = base / rubric if own else RUBRICS / f"{rubric}.yaml"
-    if not path.is_file():
-        raise ConfigError(
-            f"rubric: there is no {path if own else repr(rubric)}; there are: {', '.join(rubric_names())}"
-        )
+    path = rubric_file(rubric, base)
     try:
         return Rubric.model_validate(YAML(typ="safe", pure=True).load(StringIO(path.read_text("utf-8"))))
     except (YAMLError, UnicodeDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from classifiers.generative.forms import Reading
 from classifiers.generative.taxonomy import FIELDS, Taxonomy, TaxonomyOptions, parse_codes
 from classifiers.generative.trimming import Trimmer
 from classifiers.generative.yes_no import YesNo, YesNoOptions, probability_of_yes
-from curate.errors import BudgetError, ConfigError
+from curate.errors import BudgetError, ConfigError, ThresholdError
 from curate.rewrite.requests import Answer, Failure, TokenLogprob
 from curate.rewrite.usage import Usage
 from curate.stages.base import Context
@@ -357,6 +358,48 @@ def test_where_and_how_fast_is_asked_redoes_nothing_but_another_model_does() -> 
     assert config(url="http://a/v1", max_concurrency=4, max_tokens=10) == config(url="http://b/v1") == config()
     assert config(model="other") != config()
     assert config(ask={"text_tokens": 100}) != config()
+
+
+def test_a_model_that_hardly_ever_answers_stops_the_shard(tmp_path: Path) -> None:
+    with Stub([{"content": "bananas"}]) as stub:
+        backend = opened(stub.url, tmp_path)
+        with pytest.raises(ThresholdError, match="max_unparseable_share"):
+            backend.rate(texts(100))
+        backend.close()
+        patient = opened(stub.url, tmp_path, max_unparseable_share=None)
+        assert set(patient.rate(texts(100))["status"].to_pylist()) == {"unparseable"}
+        patient.close()
+        assert stub.seen == 100
+    with Stub([{"status": 500}]) as stub:
+        backend = opened(stub.url, tmp_path, max_attempts=1, breaker_failures=1000, revision="r")
+        with pytest.raises(ThresholdError, match="max_error_share"):
+            backend.rate(texts(100))
+        backend.close()
+
+
+def test_a_card_may_ask_by_a_rubric_of_its_own(tmp_path: Path) -> None:
+    rubric = {"name": "mine", "title": "t", "criteria": [{"name": "fun", "range": [0, 3], "meaning": "how funny"}]}
+    (tmp_path / "mine.yaml").write_text(json.dumps(rubric))
+    label = {"name": "fun", "type": "int", "range": [0, 3], "meaning": "how funny"}
+    card = {
+        "name": "fun", "title": "t", "revision": "1", "backend": "generative", "labels": [label], "licence": "none",
+        "source": "here", "options": {"form": "rubric", "model": "stub", "ask": {"rubric": "mine.yaml"}},
+    }  # fmt: skip
+    (tmp_path / "fun.yaml").write_text(json.dumps(card))
+    with Stub([{"content": '{"fun": 2}'}]) as stub:
+        backend = opened(stub.url, card=str(tmp_path / "fun.yaml"))
+        assert backend.rate(texts(2))["fun"].to_pylist() == [2, 2]
+        backend.close()
+    stage = rater_stage(RaterChoice(card=str(tmp_path / "fun.yaml")))
+    assert dict(stage.assets(tmp_path)) == {"rubric": tmp_path / "mine.yaml"}
+    (tmp_path / "mine.yaml").unlink()
+    with pytest.raises(ConfigError, match="mine.yaml"):
+        rater_stage(RaterChoice(card=str(tmp_path / "fun.yaml")))
+
+
+def test_the_cards_window_is_the_forms() -> None:
+    assert load_card("dataman", Path()).window.head * 2 == DataManOptions().text_tokens
+    assert load_card("askllm", Path()).window.head * 2 == YesNoOptions().text_tokens
 
 
 @pytest.mark.parametrize("name", ["dataman", "askllm", "eai_taxonomy"])

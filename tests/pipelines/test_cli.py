@@ -105,6 +105,7 @@ def test_the_surface_is_the_one_that_is_written_here() -> None:
         ],
         "verify": ["--json", "--quick", "folder"],
         "mix": ["--json", "--set", "folder"],
+        "annotate": ["--estimate", "--json", "--set", "config"],
         "report": ["--json", "--set", "folder"],
         "stages": ["--json", "--markdown", "name"],
         "schema": ["--config-schema", "--json", "--set", "config"],
