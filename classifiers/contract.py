@@ -126,7 +126,7 @@ class Rater(Stage):
     requires = ("text",)
 
     def __init__(self, card: Card, shared: SharedTexts | None = None) -> None:
-        backend = _backend_class(card)
+        backend = backend_class(card)
         check_permitted(card, holds_model=backend.holds_model)
         super().__init__(RaterConfig(card=_content(card, backend.indifferent), backend_version=backend.version))
         self.card = card
@@ -280,7 +280,8 @@ def _content(card: Card, indifferent: tuple[str, ...]) -> dict[str, Any]:
     return content
 
 
-def _backend_class(card: Card) -> type[Backend]:
+def backend_class(card: Card) -> type[Backend]:
+    """What computes the card's labels; nothing heavy is imported."""
     module, cls = BACKENDS[card.backend].split(":")
     found: Any = getattr(import_module(module), cls)
     return found  # type: ignore[no-any-return]

@@ -441,6 +441,17 @@ def test_stages_tell_what_they_add_drop_and_can_be_told() -> None:
     assert all(k["meaning"] for k in card["keys"])
 
 
+def test_raters_are_named_and_one_tells_its_columns_and_what_it_needs() -> None:
+    done = curate("stages", "--json")
+    assert "lite" in json.loads(done.stdout)["raters"]
+    (card,) = json.loads(curate("stages", "dclm_oh_eli5", "--json").stdout)["raters"]
+    assert [c["name"] for c in card["adds"]] == ["dclm_oh_eli5_score", "dclm_oh_eli5_status"]
+    assert card["needs_model"] and not card["self_contained"] and card["licence"]
+    assert "card: dclm_oh_eli5, model: PATH" in curate("stages", "dclm_oh_eli5").stdout
+    (own,) = json.loads(curate("stages", "lite", "--json").stdout)["raters"]
+    assert own["self_contained"] and not own["needs_model"]
+
+
 def test_the_markdown_table_of_stages_has_a_row_per_stage() -> None:
     from curate.stages import STAGES
 
