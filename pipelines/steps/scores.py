@@ -386,13 +386,14 @@ class ScoresFit(_Scored):
 
     def execute(self, partition: str, work: Work) -> Result:
         from curate.select.fitting import SAMPLE, apply, fit
-        from curate.select.reference import HASH, reference_bytes
+        from curate.select.reference import HASH
 
         seed = self.run.config.run.seed
         table, seen = self._sample(SAMPLE, seed, work)
         columns = {n: table[n].combine_chunks() for n in table.schema.names if n != HASH}
         about = {"documents": table.num_rows, "of": seen, "size": SAMPLE, "seed": seed}
-        said, outputs = [], []
+        said: list[dict[str, Any]] = []
+        outputs: list[Output] = []
         for entry in self.entries:
             try:
                 learned = fit(entry, columns, self.run.base, seed, about)
@@ -401,10 +402,8 @@ class ScoresFit(_Scored):
             columns |= apply(entry, learned, columns)
             names = {}
             for name, reference in sorted(learned.references.items()):
-                data = reference_bytes(reference)
                 names[name] = f"scores/{entry.name}/{name}.parquet"
-                self.run.folder.write(names[name], data)
-                outputs.append(plain_output(names[name], data))
+                outputs.append(write_table(self.run.folder, names[name], reference.to_table()))
             said.append({"entry": entry.name, "references": names, "said": learned.said})
         text = json.dumps({"sample": about, "models": said}, indent=1, sort_keys=True).encode("utf-8")
         self.run.folder.write(MODELS, text)
