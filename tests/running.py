@@ -36,7 +36,7 @@ def write_documents(folder: Path, files: int = 4, documents: int = 60) -> Path:
 def write_config(path: Path, source: Path, **changes: Any) -> Path:
     """A config over those documents; JSON is YAML."""
     config: dict[str, Any] = {
-        "run": {"name": path.stem, "output": str(path.with_suffix("")), "workers": 2},
+        "run": {"name": path.stem, "output": str(path.with_suffix("")), "workers": 1},
         "input": {"kind": "jsonl", "paths": [str(source / "*.jsonl")]},
         "stages": [{"pii": {}}],
         "recipe": {"groups": ["pii_emails"], "quality_bands": {"column": "pii_emails", "edges": [1]}},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from curate.errors import BudgetError, ConfigError
 from curate.rewrite.requests import TokenLogprob
 from tests.classifiers.test_generative import QUICK, answer
 from tests.llm_stub import Stub
-from tests.running import curate
+from tests.running import command, curate, environment
 
 SMALL = {
     "name": "small",
@@ -349,6 +351,28 @@ def test_the_command_estimates_asks_and_writes(tmp_path: Path) -> None:
     wrong = curate("annotate", path, "--set", "annotators.0.modell=x")
     assert wrong.returncode == 2
     assert "modell" in wrong.stderr
+
+
+def test_killed_in_the_middle_it_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
+    write_rows(tmp_path / "in.jsonl", 60)
+    with Stub([{"content": '{"style": 4, "depth": 7, "kind": "A"}'}], service_seconds=0.01) as stub:
+        config = configured(tmp_path, stub.url)
+        content = json.loads((tmp_path / "annotate.yaml").read_text())
+        content["annotators"][0] |= {"start_concurrency": 1, "max_concurrency": 1}
+        (tmp_path / "annotate.yaml").write_text(json.dumps(content))
+        first = subprocess.Popen(
+            command("annotate", str(tmp_path / "annotate.yaml")), env=environment(), stdout=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 60
+        while stub.seen < 20 and time.monotonic() < until:
+            time.sleep(0.002)
+        first.kill()
+        first.wait(60)
+        assert 20 <= stub.seen < 60
+        told = annotate(open_annotation(config))
+        assert stub.seen <= 61
+    assert len({row["id"] for row in told["one"].rows}) == 60
+    assert told["one"].statuses == {"ok": 60}
 
 
 def test_the_example_config_is_valid() -> None:

@@ -22,7 +22,9 @@ from tests.classifiers.tiny_encoders import FAMILIES, choice, documents, make
 
 #: how far a score may move with its neighbours, the batch size and the padding: float32 on a CPU
 TOLERANCE = 1e-5
-TEXTS = [*documents(20, 90), "", "tide", "x" * 3000, " ".join(documents(40, 90, seed=3)), "café ½ ① 東京 🙂 \u2029"]
+#: one card per architecture and layout
+ONE_OF_EACH = ("fineweb_edu", "finepdfs_edu", "nvidia_quality", "qurater", "toxic_xlm_roberta", "weborganizer_topic", "jql_edu")
+TEXTS = [*documents(5, 60), "", "tide", "x" * 300, " ".join(documents(20, 60, seed=3)), "café ½ ① 東京 🙂 \u2029"]
 
 
 def batch(texts: list[str]) -> Batch:
@@ -93,7 +95,7 @@ def test_a_card_reads_its_model(name: str, models: dict[str, Path]) -> None:
     assert len({row[first] for row in whole}) > 2 or rater.card.label(first).type == "name"
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_neighbours_order_batch_size_and_padding_move_no_score(name: str, models: dict[str, Path]) -> None:
     rater = opened(name, models[name])
     whole = labels(rater, TEXTS)
@@ -105,7 +107,9 @@ def test_neighbours_order_batch_size_and_padding_move_no_score(name: str, models
         assert furthest(whole, other) <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", [n for n in FAMILIES if FAMILIES[n] in {"bert", "modernbert", "llama", "roberta", "gte"}])
+@pytest.mark.parametrize(
+    "name", ("fineweb_edu", "finepdfs_edu", "meta_rater_reasoning", "qurater", "toxic_roberta", "weborganizer_topic")
+)
 def test_outputs_are_those_of_transformers(name: str, models: dict[str, Path]) -> None:
     """Encoder and head apart give what the library's own classifier gives for one input without padding."""
     import torch
@@ -114,8 +118,6 @@ def test_outputs_are_those_of_transformers(name: str, models: dict[str, Path]) -
 
     card = load_card(name, Path())
     options = Options.model_validate(card.options)
-    if options.layout != "sequence":
-        pytest.skip("no classifier of transformers")
     model = AutoModelForSequenceClassification.from_pretrained(models[name], dtype=torch.float32).eval()
     tokenizer = Tokenizer.from_file(str(models[name] / "tokenizer.json"))
     text = " ".join(["the tide rises twice a day and the moon pulls at the water"] * 3)
@@ -205,5 +207,5 @@ def test_batches_hold_each_row_once_and_little_padding() -> None:
     assert sorted(np.concatenate(made).tolist()) == list(range(2000))
     sizes = [int(lengths[rows].max()) * len(rows) for rows in made]
     assert max(sizes) <= 16_384
-    assert 1 - lengths.sum() / sum(sizes) < 0.03
+    assert 1 - lengths.sum() / sum(sizes) < 0.06
     assert [len(rows) for rows in batches(np.array([9, 9, 9]), 4)] == [1, 1, 1]

@@ -213,6 +213,7 @@ def test_a_real_vllm_server_killed_in_the_middle(tmp_path: Path, shared: Path) -
             os.kill(pid, signal.SIGKILL)
         assert run.wait(1200) == 0
         assert server.starts == 2
+        _annotated_by(server.url, tmp_path)
     found = rated(tmp_path / "run")
     assert len(found) == n
     assert {row["dataman_status"] for row in found.values()} == {"ok"}
@@ -222,6 +223,35 @@ def test_a_real_vllm_server_killed_in_the_middle(tmp_path: Path, shared: Path) -
     assert sum(_lines(p) for p in journal.glob("*.journal")) == n
     (receipt,) = (json.loads(p.read_text()) for p in (tmp_path / "run/receipts/rate").glob("*.json"))
     assert receipt["counts"]["raters"]["dataman"]["wasted_tokens"] == 0
+
+
+def _annotated_by(url: str, tmp_path: Path) -> None:
+    """Every kind of rubric against the same server: JSON by a pattern and by a schema, one letter, pairs."""
+    from classifiers.annotate import annotate, open_annotation
+    from classifiers.annotate_config import AnnotateConfig
+
+    for rubric, dialect in (
+        ("dataman", "vllm"),
+        ("prrc", "openai"),
+        ("weborganizer_topic", "vllm"),
+        ("qurating", "vllm"),
+    ):
+        annotator = {"name": "tiny", "url": url, "model": "tiny", "dialect": dialect, "request_s": 120.0}
+        config = AnnotateConfig.model_validate(
+            {
+                "input": [str(tmp_path / "in" / "0.jsonl")], "output": tmp_path / rubric, "rubric": rubric, "sample": 6,
+                "pairs_per_document": 1, "annotators": [annotator],
+            }
+        )  # fmt: skip
+        told = annotate(open_annotation(config))["tiny"]
+        assert set(told.statuses) == {"ok"}, (rubric, told.statuses)
+        for row in told.rows:
+            if rubric == "weborganizer_topic":
+                assert sum(row["topic_shares"]) == pytest.approx(1.0, abs=0.01)
+            if rubric == "dataman":
+                assert 1 <= row["accuracy_expected"] <= 5
+            if rubric == "qurating":
+                assert 0.0 < row["p_other"] < 1.0
 
 
 def _lines(path: Path) -> int:

@@ -89,6 +89,7 @@ def test_batches_of_another_size_give_the_same_corpus(crawl: Path, alone: Path, 
 
 
 @needs_ray
+@pytest.mark.slow
 def test_ray_gives_the_same_files_as_one_worker(crawl: Path, alone: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "ray.json", crawl, workers=2, launcher="ray")
     result = curate("run", str(config), timeout=240)

@@ -396,7 +396,9 @@ def test_few_descriptors_are_enough_for_many_files(tmp_path: Path) -> None:
     assert result.stdout.startswith("80 files")
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr", "both"])
+@pytest.mark.parametrize(
+    "stream", [pytest.param("stdout", marks=pytest.mark.slow), pytest.param("stderr", marks=pytest.mark.slow), "both"]
+)
 def test_a_reader_that_goes_away_does_not_end_the_run(stream: str, config: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -42,7 +42,7 @@ OFTEN = {"store.before_rename", "receipt.before"}
 def test_a_run_killed_at_a_named_place_is_finished_by_the_next(
     place: str, source: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    config = write_config(tmp_path / "killed.json", source, run={"name": "same"})
+    config = write_config(tmp_path / "killed.json", source, run={"name": "same", "workers": 2})
     first = curate("run", str(config), failpoint=f"{place}:kill@2" if place != "lock.taken" else f"{place}:kill")
     # a killed worker is replaced at once; a killed run leaves the rest to the next
     assert first.returncode in {0, -signal.SIGKILL, 6}, first.stderr
@@ -60,7 +60,7 @@ def test_every_failpoint_is_reached_by_these_tests() -> None:
 def test_a_run_killed_at_random_again_and_again_ends_like_one_undisturbed(
     seed: int, source: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    config = write_config(tmp_path / "random.json", source, run={"name": "same"})
+    config = write_config(tmp_path / "random.json", source, run={"name": "same", "workers": 2})
     draw = random.Random(seed)
     for _ in range(4):
         process = subprocess.Popen(

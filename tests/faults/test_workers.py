@@ -44,7 +44,7 @@ def test_the_document_that_kills_its_worker_is_failed_and_its_neighbours_survive
     action: str, error: str, source: Path, tmp_path: Path
 ) -> None:
     limits = {"cpu_seconds_per_document": 0.05} if action == "hang" else {}
-    config = write_config(tmp_path / "r.json", source, run={"max_failed_ratio": 1.0, **limits})
+    config = write_config(tmp_path / "r.json", source, run={"max_failed_ratio": 1.0, "workers": 2, **limits})
     id_ = victim(source)
     result = curate("run", str(config), failpoint=f"pass.document:{action}@id={id_}")
     run = config.with_suffix("")

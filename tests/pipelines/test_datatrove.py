@@ -125,6 +125,7 @@ def test_mistakes_are_named() -> None:
         AsPipelineStep(Pii(), emails=None)
 
 
+@pytest.mark.slow
 def test_one_and_three_workers_of_the_local_executor_agree(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()

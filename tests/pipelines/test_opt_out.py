@@ -100,6 +100,7 @@ def test_a_changed_list_redoes_what_follows_and_neither_reading_nor_labels_nor_s
     assert not {"documents", "sources", "labels", "dedup_sign"} & redone(config)
 
 
+@pytest.mark.slow
 def test_a_rebuild_equals_a_run_that_knew_the_list_from_the_start(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ def test_rows_of_the_card_are_those_of_the_receipts(made: Path) -> None:
     assert "| `exact` | `exact_duplicate` | 2 |" in body
 
 
+@pytest.mark.slow
 def test_two_workers_in_another_folder_write_the_same_bytes(made: Path) -> None:
     assert go(made, f"run.output={made / 'two'}", "run.workers=2").exit_code == 0
     assert page(made, "two") == page(made)

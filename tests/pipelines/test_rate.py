@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.running import curate, write_config
+from tests.running import curate, digests, write_config
 
 ESSAY = (
     "The library on the hill keeps its oldest maps in flat drawers, because paper that hangs for a century begins to "
@@ -110,3 +110,48 @@ def test_an_unknown_card_is_an_error_before_any_work(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "did you mean" in done.stderr + done.stdout
     assert not (tmp_path / "run/documents").exists()
+
+
+def _refused(folder: Path, labels: list[Any]) -> str:
+    (folder / "in").mkdir(exist_ok=True)
+    (folder / "in/a.jsonl").write_text(json.dumps({"id": "a", "text": ESSAY}) + "\n", encoding="utf-8")
+    done = curate("plan", str(write_config(folder / "run.yaml", folder / "in", labels=labels, keep=None, recipe=None)))
+    assert done.returncode == 2
+    return done.stderr
+
+
+def test_what_is_wrong_with_a_rater_is_told_at_its_place(tmp_path: Path) -> None:
+    told = _refused(tmp_path, ["lite", {"card": "lit"}, {"card": "lite", "modle": "x"}, "dclm_oh_eli5", 3])
+    assert "run.yaml:" in told
+    assert "there is no card 'lit'; did you mean 'lite'" in told
+    assert "unknown key `modle`" in told and "did you mean `model`?" in told
+    assert "write {card: dclm_oh_eli5, model: PATH}" in told
+    assert "`labels[4]` must be a name, or a map with `card`" in told
+
+
+def test_a_model_that_nobody_pins_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"not read")
+    told = _refused(tmp_path, [{"card": "dclm_oh_eli5", "model": "model.bin"}])
+    assert "does not pin its model" in told and "allow_unpinned: true" in told
+
+
+def test_cards_of_the_project_and_of_ones_own_run_in_one_pass(tmp_path: Path) -> None:
+    """Two raters by rule, one named by its path; the run says twice the same, and remembers what it was given."""
+    (tmp_path / "in").mkdir()
+    rows = [{"id": name, "text": text} for name, text in TEXTS.items()]
+    (tmp_path / "in/a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(
+        "{name: own, title: mine, revision: '1', backend: lexical, licence: mine, source: me, min_words: 3, "
+        "labels: [{name: smog, range: [0, .inf], meaning: grade}]}",
+        encoding="utf-8",
+    )
+    labels = ["meta_rater_rules", {"card": "own.yaml"}]
+    config = write_config(tmp_path / "run.yaml", tmp_path / "in", labels=labels, keep=None, recipe=None)
+    done = curate("run", str(config))
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = {r["source_id"]: r for r in table(tmp_path / "run", "corpus")}
+    assert found["short"]["own_status"] == "too_short" and found["short"]["meta_rater_rules_status"] == "ok"
+    assert found["short"]["meta_rater_rules_rps_doc_word_count"] == 2
+    assert found["essay"]["own_smog"] > found["spin"]["own_smog"] > 0
+    before = digests(tmp_path / "run")
+    assert curate("run", str(config)).returncode == 0 and digests(tmp_path / "run") == before

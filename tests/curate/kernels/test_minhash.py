@@ -127,16 +127,25 @@ def decode(codes: np.ndarray) -> list[tuple[int, int]]:
 
 def test_large_groups_give_a_star_small_ones_all_pairs() -> None:
     grouped, borders = np.array([1, 4, 6, 0, 2, 3, 9]), np.array([0, 3, 7])
-    assert decode(first_pairs(grouped, borders, 3)) == [(1, 4), (1, 6), (4, 6), (0, 2), (0, 3), (0, 9)]
+    assert decode(first_pairs(grouped, borders, 3, 0)) == [(1, 4), (1, 6), (4, 6), (0, 2), (0, 3), (0, 9)]
+
+
+def test_documents_of_earlier_runs_are_not_paired_with_each_other() -> None:
+    grouped, borders = np.array([1, 4, 6, 0, 2, 3, 9]), np.array([0, 3, 7])
+    assert decode(first_pairs(grouped, borders, 3, 5)) == [(1, 6), (4, 6), (0, 9)]
+    codes, _ = open_pairs(np.array([0, 1, 2, 3]), np.array([0, 4]), np.ones(4, np.bool_), np.zeros(0, np.uint64),
+                          2, 9, 1000, 10**6)  # fmt: skip
+    assert (0, 1) not in decode(codes)
+    assert set(decode(codes)) == {(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
 
 
 def test_open_pairs_leave_out_the_dropped_and_the_known_and_count_what_is_beyond_the_bound() -> None:
     grouped, borders = np.array([0, 1, 2, 3, 4]), np.array([0, 5])
     alive = np.array([True, False, True, True, True])
     known = np.array([2, 3, 4], np.uint64)  # pairs (0, 2), (0, 3), (0, 4)
-    codes, beyond = open_pairs(grouped, borders, alive, known, 1, 1000, 10**6)
+    codes, beyond = open_pairs(grouped, borders, alive, known, 0, 1, 1000, 10**6)
     assert (decode(codes), beyond) == ([(2, 3), (2, 4)], 0)
-    codes, beyond = open_pairs(grouped, borders, alive, known, 9, 2, 10**6)
+    codes, beyond = open_pairs(grouped, borders, alive, known, 0, 9, 2, 10**6)
     assert (decode(codes), beyond) == ([(2, 3), (2, 4)], 1)
 
 
