@@ -62,7 +62,8 @@ class DataManOptions(BaseModel):
         system, instruction: the first turn, and the line before the text, as the model was trained.
         text_tokens: most tokens of a text; of a longer one half is taken from each end.
         disarm: mark lines of a page that look like lines of the question, so that a page cannot fill in its own form.
-        logprobs: likeliest tokens to ask for beside each token; 0: no expected values.
+        logprobs: likeliest tokens to ask for beside each token; five digits are all that the constraint allows. 0: no
+            expected values.
         max_tokens: 15 symbols and 14 line ends.
     """
 
@@ -72,7 +73,7 @@ class DataManOptions(BaseModel):
     instruction: str = "Please score the text on fourteen evaluation criteria and specify its domain:"
     text_tokens: int = Field(1894, ge=2)
     disarm: bool = True
-    logprobs: int = Field(10, ge=0, le=20)
+    logprobs: int = Field(5, ge=0, le=20)
     max_tokens: int = Field(29, ge=29)
     seed: int = 1024
 
