@@ -1,8 +1,9 @@
-"""Tiny models with the architecture, heads and files of published ones; random weights, tokenisers trained on the spot."""
+"""Tiny models with the architecture, heads and files of published ones; random weights, tokenisers made on the spot."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,20 @@ def choice(name: str, model: Path, **more: Any) -> RaterChoice:
 
 
 def save_tokenizer(folder: Path, family: str) -> int:
-    """A tokeniser as the family's tokenizer.json has it: pre-tokeniser, special tokens; its size in tokens."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    """Writes the family's tokenizer.json; its size in tokens."""
+    from tokenizers import Tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
+    said = trained_tokenizer(family)
+    (folder / "tokenizer.json").write_text(said, encoding="utf-8")
+    return int(Tokenizer.from_str(said).get_vocab_size())
+
+
+@cache  # two trainings differ where words are equally frequent
+def trained_tokenizer(family: str) -> str:
+    """A tokeniser with the pre-tokeniser and the special tokens of the family."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
     corpus = [" ".join(WORDS[i:] + WORDS[:i]) for i in range(0, len(WORDS), 3)]
     if family == "bert":
         made, first, last = Tokenizer(models.WordPiece(unk_token="[UNK]")), "[CLS]", "[SEP]"
@@ -102,8 +113,7 @@ def save_tokenizer(folder: Path, family: str) -> int:
     made.train_from_iterator(corpus, trainer)
     ends = [(token, made.token_to_id(token)) for token in (first, last) if token]
     made.post_processor = processors.TemplateProcessing(single=f"{first} $A {last}".strip(), special_tokens=ends)
-    made.save(str(folder / "tokenizer.json"))
-    return int(made.get_vocab_size())
+    return str(made.to_str())
 
 
 def config_of(family: str, vocabulary: int, **more: Any) -> Any:
