@@ -5,8 +5,8 @@ is: ``{card: dataman, options: {url: "http://127.0.0.1:8000/v1"}}``, or the envi
 
 Every answer is in the journal of the run (``journal/rate/<card>/<shard>``) before it is used. A worker that dies, a run
 that is stopped, or a config with another address or other limits asks nothing again. The journal grows by about 0.5 kB
-per answer, 5 kB with probabilities; delete it when the corpus is done. Budgets hold for the whole run, up to what the
-other workers have under way.
+per answer, 3 kB with probabilities; delete it when the corpus is done. Budgets hold for the whole run, up to one batch
+(512 documents) of each other worker.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from classifiers.cards import Card
 from classifiers.contract import Backend, Texts
 from classifiers.generative.forms import Form, Reading
-from curate.errors import ConfigError, ThresholdError
+from classifiers.generative.purse import Purse
+from curate.errors import BudgetError, ConfigError, ThresholdError
 from curate.rewrite.requests import Answer, Request
 from curate.rewrite.usage import Usage
 from curate.stages.base import Context
 
+_JOURNAL = "journal/rate"
 #: so many answers in a row without the probabilities that the card needs: the server does not give them
 _WITHOUT_PROBABILITIES = 20
 #: questions of a task after which shares of statuses are compared with their limits
@@ -83,6 +85,7 @@ class Generative(Backend):
             raise ConfigError(f"labels: options of the card {card.name!r}: {faults}") from None
         self._client = _client(card, self.options, "http://127.0.0.1/v1")
         self._journal: Any = None
+        self._purse: Purse | None = None
         self._stats: Any = None
         self._healthy = False
         self._statuses: Counter[str] = Counter()
@@ -104,10 +107,10 @@ class Generative(Backend):
         self._statuses, self._without = Counter(), 0
         self._used = self._wasted = Usage()
         if context.journal is not None:
-            limited = self._client.max_tokens is not None or self._client.max_cost is not None
-            prefix = f"journal/rate/{self._card.name}"
-            # what the other shards have spent counts only where there is a limit; reading it all costs time
-            self._journal = Journal(context.journal, context.task or "task", prefix, others=limited)
+            task = context.task or "task"
+            self._journal = Journal(context.journal, task, f"{_JOURNAL}/{self._card.name}", others=False)
+            self._purse = Purse(context.journal, f"{_JOURNAL}/{self._card.name}", task)
+            self._purse.tell(self._journal.spent)
 
     def assets(self) -> Mapping[str, Path]:
         """The file of a rubric that the card names."""
@@ -117,7 +120,7 @@ class Generative(Backend):
     def close(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        self._journal = None
+        self._journal = self._purse = None
 
     def rate(self, texts: Texts) -> Mapping[str, pa.Array]:
         """Values and status of each text; the same whatever its neighbours, as far as the server keeps to that.
@@ -173,15 +176,25 @@ class Generative(Backend):
         requests = list(self._requests(texts, truncated))
         # what the journal holds whole can be read again without a server
         health = None if self._healthy or all(map(self._known, requests)) else self.options.health_s
-        outcomes = complete_all(requests, self._client, journal=self._journal, stats=self._stats, health_s=health)
-        for outcome in outcomes:
-            self._healthy |= outcome.attempts > 0
-            if isinstance(outcome, Answer):
-                self._check_probabilities(outcome)
-                self._used, self._wasted = self._used + outcome.usage, self._wasted + outcome.wasted
-            else:
-                self._wasted += outcome.usage
-            yield outcome.tag, self._form.read(outcome)
+        client = self._purse.limits(self._client) if self._purse is not None else self._client
+        outcomes = complete_all(requests, client, journal=self._journal, stats=self._stats, health_s=health)
+        try:
+            for outcome in outcomes:
+                self._healthy |= outcome.attempts > 0
+                if isinstance(outcome, Answer):
+                    self._check_probabilities(outcome)
+                    self._used, self._wasted = self._used + outcome.usage, self._wasted + outcome.wasted
+                else:
+                    self._wasted += outcome.usage
+                yield outcome.tag, self._form.read(outcome)
+        except BudgetError as error:
+            others = self._purse.others().tokens if self._purse is not None else 0
+            raise BudgetError(
+                f"labels: the card {self._card.name!r}: after {others:,} tokens of the other shards: {error}"
+            ) from None
+        finally:
+            if self._purse is not None:
+                self._purse.tell(self._journal.spent)
         if self._stats.last_limit:  # go on as fast as the last batch ended
             begin = max(1, min(self._stats.last_limit, self._client.max_concurrency))
             self._client = self._client.model_copy(update={"start_concurrency": begin})

@@ -322,6 +322,9 @@ def test_a_budget_counts_what_other_shards_have_spent(tmp_path: Path) -> None:
             second.rate(Texts.of(["another text"], ["f" * 32]))
         second.close()
         assert stub.seen == 10
+        third = opened(stub.url, tmp_path, max_tokens=spent)  # the first shard's own answers cost nothing again
+        assert third.rate(texts(10))["overall_score"].to_pylist() == [4] * 10
+        third.close()
 
 
 def test_askllm_reads_the_first_token() -> None:
