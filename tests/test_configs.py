@@ -33,6 +33,8 @@ KEYS = {
     "labels": None,
     "opt_out": ["domains", "ids", "purge", "urls"],
     "vectors": None,
+    "scores": None,
+    "select": None,
     "domains": ["from"],
     "keep": None,
     "recipe": [

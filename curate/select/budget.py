@@ -222,15 +222,19 @@ class _Search:
 
 def taken(rows: Rows, cuts: Sequence[Cut]) -> npt.NDArray[np.bool_]:
     """Which of the rows stand before the cut of their group."""
-    found = np.zeros(len(rows.scores), np.bool_)
-    keys = order_keys(rows.scores)
-    for group, cut in enumerate(cuts):
-        here = (rows.groups == group) & ~np.isnan(rows.scores)
-        if cut.key is not None:
-            key, high, low = np.uint64(cut.key), np.uint64(cut.high), np.uint64(cut.low)
-            tie = (rows.high < high) | ((rows.high == high) & (rows.low < low))
-            here &= (keys < key) | ((keys == key) & tie)
-        found |= here
+    found = (rows.groups >= 0) & ~np.isnan(rows.scores)
+    ends = [(c.key, c.high, c.low) if c.key is not None else None for c in cuts]
+    return found & before(ends, np.where(found, rows.groups, 0), order_keys(rows.scores), rows.high, rows.low)
+
+
+def before(
+    ends: Sequence[tuple[int, int, int] | None], groups: npt.NDArray[np.int64], keys: Words, high: Words, low: Words
+) -> npt.NDArray[np.bool_]:
+    """Which rows stand before the end of their group, in the order of (key, high, low); all where there is no end."""
+    open_ = np.array([e is None for e in ends], np.bool_)
+    end = np.array([e if e is not None else (0, 0, 0) for e in ends], np.uint64).reshape(-1, 3)[groups]
+    tie = (high < end[:, 1]) | ((high == end[:, 1]) & (low < end[:, 2]))
+    found: npt.NDArray[np.bool_] = open_[groups] | (keys < end[:, 0]) | ((keys == end[:, 0]) & tie)
     return found
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.errors import ConfigError
-from curate.select.budget import Cut, Rows, find_cuts, order_keys, share_budget, taken
+from curate.select.budget import Cut, Rows, before, find_cuts, order_keys, share_budget, taken
 from curate.select.config import ClustersConfig, GumbelConfig, QuadmixConfig, ThresholdConfig, TopConfig
 from curate.select.fitting import SAMPLE, names_of
 from curate.select.noise import Floats, id_words, numbers
@@ -27,7 +27,7 @@ Candidates = tuple[Mapping[str, pa.Array], npt.NDArray[np.bool_]]
 #: gives the candidates anew, shard by shard
 Scan = Callable[[], Iterable[Candidates]]
 #: values of `per` beyond this many are no domains
-MAX_DOMAINS = 10_000
+MAX_DOMAINS = 2_000
 _NONE = "\0none"
 
 
@@ -266,12 +266,11 @@ def _settle_clusters(entry: ClustersConfig, scan: Scan) -> dict[str, Any]:
 def _decide_clusters(
     entry: ClustersConfig, settled: Mapping[str, Any], columns: Mapping[str, pa.Array], scores: Floats
 ) -> npt.NDArray[np.int32]:
+    place = {name: i for i, name in enumerate(settled["cuts"])}
+    clusters = np.array([place.get(v, -1) if v is not None else -1 for v in names_of(columns[entry.cluster])], np.int64)
+    known = (clusters >= 0) & ~np.isnan(scores)
+    if not place:
+        return known.astype(np.int32)
+    ends = [(c[0], c[1], c[2]) if c is not None else None for c in settled["cuts"].values()]
     high, low = id_words(columns["id"])
-    keys = order_keys(scores)
-    out = np.zeros(len(scores), np.int32)
-    for i, name in enumerate(names_of(columns[entry.cluster])):
-        if name is None or np.isnan(scores[i]) or name not in settled["cuts"]:
-            continue
-        cut = settled["cuts"][name]
-        out[i] = cut is None or (int(keys[i]), int(high[i]), int(low[i])) < tuple(cut)
-    return out
+    return (known & before(ends, np.where(known, clusters, 0), order_keys(scores), high, low)).astype(np.int32)

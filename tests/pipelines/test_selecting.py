@@ -164,6 +164,7 @@ def test_keep_names_a_selection_and_the_run_verifies(folder: Path) -> None:
     assert curate("verify", str(folder / "one")).returncode == 0
 
 
+@pytest.mark.slow
 def test_other_workers_take_the_same(folder: Path) -> None:
     one = curate("run", str(write_run(folder, "again", files=3, workers=1)))
     assert one.returncode == 0, one.stderr
