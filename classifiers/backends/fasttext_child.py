@@ -12,15 +12,15 @@ import pyarrow as pa
 from classifiers.backends.fasttext_text import preparation
 from curate.errors import ModelError
 
-#: CPU seconds that checking and loading a model may take, and how many more for each GB of it
-_LOAD_SECONDS, _LOAD_SECONDS_PER_GB = 60.0, 60.0
+#: CPU seconds that loading a model may take, and how many more for each GB of it
+_LOAD_SECONDS, _LOAD_SECONDS_PER_GB = 30.0, 60.0
 
 
 class Predictor:
     """A loaded model.
 
     Args:
-        path, digest: the file, and the sha256 that it must have (None: not known).
+        path: the file; the parent has checked its digest and walked its structure.
         prefix: what labels start with in the file.
         classes: the labels that the model must have, all of them, without the prefix.
         prepare, tokenizer: see ``classifiers.backends.fasttext_text``.
@@ -30,21 +30,16 @@ class Predictor:
     def __init__(
         self,
         path: str,
-        digest: str | None,
         prefix: str,
         classes: Sequence[str],
         prepare: Sequence[str],
         tokenizer: str | None,
         columns: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        from curate.models import check_model, load_fasttext
-
         # a loader that runs in circles over a file that passed the check is ended like a text that does
         gigabytes = Path(path).stat().st_size / 1e9 if Path(path).exists() else 0
         signal.setitimer(signal.ITIMER_PROF, _LOAD_SECONDS + _LOAD_SECONDS_PER_GB * gigabytes)
-        self._predict = load_fasttext(path, digest)
-        if tokenizer is not None:
-            check_model(tokenizer, kind="json")
+        self._predict = _loaded(path)
         self._prepare = preparation(prepare, Path(tokenizer) if tokenizer is not None else None)
         signal.setitimer(signal.ITIMER_PROF, 0)
         self._prefix = len(prefix)
@@ -75,6 +70,18 @@ class Predictor:
             return (None,) * len(self._columns)
         ranked = [(name[self._prefix :], min(1.0, p)) for p, name in found]
         return tuple([value_of(column, ranked) for column in self._columns])
+
+
+def _loaded(path: str) -> Any:
+    """The native model: the Python wrapper around it fails with NumPy 2 in some builds."""
+    from fasttext.FastText import fasttext as native
+
+    model = native.fasttext()
+    try:
+        model.loadModel(path)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise ModelError(f"{path}: the fastText loader refused it ({type(error).__name__}); fetch it again") from None
+    return model
 
 
 def value_of(column: Mapping[str, Any], ranked: Sequence[tuple[str, float]]) -> float | str | None:

@@ -100,7 +100,7 @@ class FastTextModel(Backend):
         _check_columns(card, self.options)
 
     def open(self, context: Context) -> None:
-        """Checks the file, and starts the child, which checks it again and loads it.
+        """Checks the files, and starts the child that loads them.
 
         Raises:
             ModelError: no fastText file, not a whole one, another digest, other labels than the card's; or the native
@@ -109,13 +109,14 @@ class FastTextModel(Backend):
         from curate.models import check_model
 
         path = self._model()
-        digest = self._digest(path)
-        check_model(path, kind="fasttext", digest=digest)
+        check_model(path, kind="fasttext", digest=self._digest(path))
+        tokenizer = self._beside(self.options.tokenizer) if self.options.tokenizer is not None else None
+        if tokenizer is not None:
+            check_model(tokenizer, kind="json")
         options = {
             **self.options.model_dump(mode="json", include={"prefix", "classes", "prepare", "columns"}),
             "path": str(path),
-            "digest": digest,
-            "tokenizer": str(self._beside(self.options.tokenizer)) if self.options.tokenizer else None,
+            "tokenizer": str(tokenizer) if tokenizer is not None else None,
         }
         self._guard = Guard(_CHILD, options, cpu_seconds=context.cpu_seconds, memory_mb=context.memory_mb)
         try:
@@ -146,7 +147,9 @@ class FastTextModel(Backend):
     def _pooled(self, parts: Pieces, values: Mapping[str, pa.Array], documents: int) -> dict[str, pa.Array]:
         matrix: npt.NDArray[Any] = np.stack([v.to_numpy(zero_copy_only=False) for v in values.values()], axis=1)
         whole = pool(matrix, parts, documents, self._card.window)
-        return {name: pa.array(whole[:, i], from_pandas=True) for i, name in enumerate(values)}
+        there = np.bincount(parts.document, minlength=documents) > 0
+        status = pa.array([None if found else "too_short" for found in there.tolist()], pa.string())
+        return {**{name: pa.array(whole[:, i], from_pandas=True) for i, name in enumerate(values)}, "status": status}
 
     def _model(self) -> Path:
         return self._beside(self.options.file) if self.options.file else self._card.model_path

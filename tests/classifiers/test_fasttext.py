@@ -269,16 +269,16 @@ def test_batches_do_not_matter(models: Path, tmp_path: Path) -> None:
 
 
 def test_windows_of_a_card_are_kept(models: Path, tmp_path: Path) -> None:
-    text = "maple because " * 10 + "cheap shoes " * 30
-    head = rate(
-        write_card(tmp_path, models / "model.bin", window={"policy": "head", "unit": "words", "head": 20}), [text]
-    )
-    assert head == rate(write_card(tmp_path, models / "model.bin"), ["maple because " * 10])
-    chunks = {"policy": "chunk_max", "unit": "words", "chunk": 20}
-    assert rate(write_card(tmp_path, models / "model.bin", window=chunks), [text]) == head
-    mean = rate(write_card(tmp_path, models / "model.bin", window={**chunks, "policy": "chunk_mean"}), [text])
-    low = rate(write_card(tmp_path, models / "model.bin"), ["cheap shoes " * 10])
-    assert mean[0]["score"] == pytest.approx((head[0]["score"] + 3 * low[0]["score"]) / 4, abs=1e-6)
+    """Twenty words at the head; four chunks of twenty words, of which the first is the good one."""
+    text, good, bad = "maple because " * 10 + "cheap shoes " * 30, "maple because " * 10, "cheap shoes " * 10
+    path = models / "model.bin"
+    low, high = (row["score"] for row in rate(write_card(tmp_path, path), [bad, good]))
+    head = {"policy": "head", "unit": "words", "head": 20}
+    mean = {"policy": "chunk_mean", "unit": "words", "chunk": 20}
+    assert rate(write_card(tmp_path, path, window=head), [text])[0]["score"] == high
+    found = rate(write_card(tmp_path, path, window=mean), [text, ""])
+    assert found[0]["score"] == pytest.approx((high + 3 * low) / 4, abs=1e-6)
+    assert found[1] == {"score": None, "status": "too_short"}
 
 
 def test_canaries_with_the_right_answer_open_and_others_refuse(models: Path, tmp_path: Path) -> None:
