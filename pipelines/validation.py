@@ -19,12 +19,12 @@ DEDUP = {
     "exact": "curate.dedup.config:ExactConfig",
     "minhash": "curate.dedup.config:MinhashConfig",
     "index": "curate.dedup.index_config:IndexConfig",
-    "lines": "curate.dedup.lines_config:LinesConfig",
-    "paragraphs": "curate.dedup.lines_config:ParagraphsConfig",
-    "substring": "curate.dedup.substring_config:SubstringConfig",
+    "lines": "curate.dedup.lines.config:LinesConfig",
+    "paragraphs": "curate.dedup.lines.config:ParagraphsConfig",
+    "substring": "curate.dedup.substring.config:SubstringConfig",
     "semantic": "curate.dedup.semantic:SemanticConfig",
     "rehydrate": "curate.dedup.rehydrate_config:RehydrateConfig",
-    "audit": "curate.dedup.audit_config:AuditConfig",
+    "audit": "curate.dedup.audit.config:AuditConfig",
 }
 #: how scores and select name their models
 SCORES = {

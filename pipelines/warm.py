@@ -204,10 +204,10 @@ def _compile_semantic() -> None:
 
 
 def _compile_lines(counting: str) -> None:
-    from curate.dedup.bloom import Size, fill_filter
     from curate.dedup.cutting import cut_spans
-    from curate.dedup.lines import Counts, halves, summed, units_of
-    from curate.dedup.lines_config import LinesConfig
+    from curate.dedup.lines.bloom import Size, fill_filter
+    from curate.dedup.lines.config import LinesConfig
+    from curate.dedup.lines.count import Counts, halves, summed, units_of
 
     rows = _rows()
     found = units_of(rows.column("text"), LinesConfig())
@@ -222,8 +222,8 @@ def _compile_lines(counting: str) -> None:
 
 def _compile_substring(unit: str) -> None:
     from curate.dedup.cutting import cut_spans
-    from curate.dedup.substring import find_all
-    from curate.dedup.substring_config import SubstringConfig
+    from curate.dedup.substring.config import SubstringConfig
+    from curate.dedup.substring.find import find_all
 
     rows = _rows().select(["id", "text"]).append_column("row", pa.array(range(len(_TEXTS)), pa.int32()))
     with tempfile.TemporaryDirectory(prefix="curate-warm-") as scratch:

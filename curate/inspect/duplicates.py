@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curate.dedup.audit import SAMPLE_NAME
+from curate.dedup.audit.audit import SAMPLE_NAME
 from curate.inspect.data import ClusterMember, DuplicateAudit, LargeCluster, Removal, RemovedPair
 from curate.store.folder import Folder
 

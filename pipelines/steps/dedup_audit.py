@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.audit_config import ALWAYS, USUAL, AuditConfig
+from curate.dedup.audit.config import ALWAYS, USUAL, AuditConfig
 from curate.dedup.config import as_plan
 from curate.errors import ConfigError, ThresholdError
 from curate.store.shards import Output, write_table
@@ -77,7 +77,7 @@ class DedupTally(Step):
                 "threshold": _threshold(self.run)}  # fmt: skip
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.audit_tally import tally_shard
+        from curate.dedup.audit.tally import tally_shard
 
         labels = self.run.folder.table(f"labels/dedup/{partition}.parquet")
         n_bytes = self._n_bytes(partition, work)
@@ -101,7 +101,7 @@ class DedupTally(Step):
 
     def _groups(self, partition: str) -> dict[str, pa.Array]:
         """Dimension → value of every document."""
-        from curate.dedup.audit_tally import hosts_of, years_of
+        from curate.dedup.audit.tally import hosts_of, years_of
 
         folder, name = self.run.folder, f"documents/{partition}.parquet"
         with folder.parquet(name) as file:
@@ -143,8 +143,8 @@ class DedupAudit(Step):
                 "sample": self._config.sample, "name": self.run.config.run.name}  # fmt: skip
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.audit import audit
-        from curate.dedup.audit_tally import added
+        from curate.dedup.audit.audit import audit
+        from curate.dedup.audit.tally import added
         from curate.store.receipts import read_receipts
         from pipelines.steps.dedup import PAIRS_NAME
 
@@ -192,8 +192,8 @@ class DedupAlarms(Step):
         return {"limits": limits, "by": list(self._columns)}
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.audit import REMOVAL_NAME
-        from curate.dedup.audit_alarms import crossed, read_groups
+        from curate.dedup.audit.alarms import crossed, read_groups
+        from curate.dedup.audit.audit import REMOVAL_NAME
 
         folder = self.run.folder
         details = json.loads(folder.read(DETAILS_NAME))

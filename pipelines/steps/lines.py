@@ -17,7 +17,7 @@ from pipelines.steps.lines_step import UnitStep, filter_quality, partition_count
 from pipelines.steps.lines_tally import TallyUnits
 
 if TYPE_CHECKING:
-    from curate.dedup.lines import Counts
+    from curate.dedup.lines.count import Counts
 
 KINDS = ("lines", "paragraphs")
 
@@ -52,7 +52,7 @@ class CountUnits(UnitStep):
         return self.counting()
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.lines import ShardCounter
+        from curate.dedup.lines.count import ShardCounter
 
         with tempfile.TemporaryDirectory(prefix="curate-lines-", dir=work.scratch) as scratch:
             counter = ShardCounter(self.options, Path(scratch))
@@ -89,7 +89,7 @@ class MergeUnits(UnitStep):
         return self._filter(partition) if self.options.counting == "bloom" else self._exact(partition)
 
     def _exact(self, partition: str) -> Result:
-        from curate.dedup.lines import COUNTS, histogram, merged
+        from curate.dedup.lines.count import COUNTS, histogram, merged
         from curate.dedup.sections import write_sections
 
         total = merged(self._counts(partition))
@@ -104,8 +104,8 @@ class MergeUnits(UnitStep):
         return Result([sealed.output], counts)
 
     def _filter(self, partition: str) -> Result:
-        from curate.dedup.bloom import CELLS, Size, about, fill_filter
-        from curate.dedup.lines import histogram
+        from curate.dedup.lines.bloom import CELLS, Size, about, fill_filter
+        from curate.dedup.lines.count import histogram
         from curate.dedup.sections import write_sections
 
         entries = sum(len(part) for part in self._counts(partition))
@@ -124,7 +124,7 @@ class MergeUnits(UnitStep):
         return Result([sealed.output], counts)
 
     def _counts(self, partition: str) -> Iterator[Counts]:
-        from curate.dedup.lines import read_counts
+        from curate.dedup.lines.count import read_counts
         from curate.dedup.sections import SectionReader
 
         for shard in self.run.shards:

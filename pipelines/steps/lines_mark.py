@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.lines_config import LinesConfig
+from curate.dedup.lines.config import LinesConfig
 from curate.documents import IDENTITY, column
 from curate.store.shards import Output, write_shard
 from pipelines.fates import ROW
@@ -20,7 +20,7 @@ from pipelines.steps.base import Result, Run, Work, plain_output
 from pipelines.steps.lines_step import UnitStep, open_ranges, range_names, top_of
 
 if TYPE_CHECKING:
-    from curate.dedup.lines import Repeats
+    from curate.dedup.lines.count import Repeats
     from curate.dedup.sections import SectionReader
     from curate.kernels.line_hashes import Units
 
@@ -109,7 +109,7 @@ class _LookUp:
 
     def marked(self, units: Units, ids: pa.Array) -> npt.NDArray[np.bool_]:
         """Per unit whether it is to be cut."""
-        from curate.dedup.lines import halves
+        from curate.dedup.lines.count import halves
 
         high, low = halves(ids)
         n = len(self._readers)
@@ -128,8 +128,8 @@ class _LookUp:
         return self._held[k]
 
     def _read(self, reader: SectionReader) -> Repeats:
-        from curate.dedup.bloom import BloomRepeats, CountingFilter, Size
-        from curate.dedup.lines import COUNTS, Counts, ExactRepeats
+        from curate.dedup.lines.bloom import BloomRepeats, CountingFilter, Size
+        from curate.dedup.lines.count import COUNTS, Counts, ExactRepeats
 
         if self._options.counting == "bloom":
             size = Size(int(reader.about["cells"]), int(reader.about["hashes"]))
@@ -164,7 +164,7 @@ class _Found:
 
     def add(self, rows: npt.NDArray[np.int32], texts: pa.Array, units: Units, marked: npt.NDArray[np.bool_]) -> None:
         """Take the marked units of some rows, which come in order."""
-        from curate.dedup.lines import marks_of
+        from curate.dedup.lines.count import marks_of
 
         marks = marks_of(units, marked, len(rows))
         self.documents += len(rows)
@@ -192,7 +192,7 @@ def _blocks(
     batches: Iterator[pa.RecordBatch], options: LinesConfig
 ) -> Iterator[tuple[pa.Array, Units, npt.NDArray[np.int32], pa.Array]]:
     """Texts, their units, their rows and their ids, about a million units at a time."""
-    from curate.dedup.lines import units_of
+    from curate.dedup.lines.count import units_of
 
     held: list[pa.RecordBatch] = []
     size = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.lines_config import LinesConfig
+from curate.dedup.lines.config import LinesConfig
 from curate.errors import VerificationError
 from curate.store.receipts import Receipt, read_receipt
 from pipelines.fates import ROW

@@ -19,8 +19,8 @@ from pipelines.steps import opt_out
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 
 if TYPE_CHECKING:
-    from curate.dedup.substring import Slice
-    from curate.dedup.substring_config import SubstringConfig
+    from curate.dedup.substring.config import SubstringConfig
+    from curate.dedup.substring.find import Slice
 
 NAME = "substring"
 TALLY_NAME = "dedup/substring.json"
@@ -80,7 +80,7 @@ class _OverRanges(_SubstringStep):
     aligned = False
 
     def partitions(self) -> list[str]:
-        from curate.dedup.substring import range_name
+        from curate.dedup.substring.find import range_name
 
         return [range_name(k) for k in range(self.ranges)]
 
@@ -94,7 +94,7 @@ class SubstringSeeds(_SubstringStep):
     name = "substring_seeds"
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.substring import sign_shard
+        from curate.dedup.substring.find import sign_shard
 
         output = sign_shard(self.run.folder, partition, self.batches(partition, work), self.config, self.ranges)
         return Result([output], {"seeds": output.rows})
@@ -112,7 +112,7 @@ class SubstringActive(_OverRanges):
         return (SubstringSeeds.name,)
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.substring import join_seeds
+        from curate.dedup.substring.find import join_seeds
 
         number = self.partitions().index(partition)
         output, active = join_seeds(self.run.folder, self.run.shards, self.config, number, self.ranges)
@@ -132,7 +132,7 @@ class SubstringWindows(_SubstringStep):
         return (SubstringSeeds.name, SubstringActive.name)
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.substring import find_windows
+        from curate.dedup.substring.find import find_windows
 
         outputs = find_windows(self.run.folder, partition, self.batches(partition, work), self.config, self.ranges)
         return Result(outputs, {"windows": outputs[0].rows, "places": outputs[1].rows})
@@ -151,7 +151,7 @@ class SubstringRepeats(_OverRanges):
         return (SubstringWindows.name,)
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.substring import join_windows
+        from curate.dedup.substring.find import join_windows
 
         number = self.partitions().index(partition)
         output, top, different = join_windows(self.run.folder, self.run.shards, self.config, number, self.ranges)
@@ -172,7 +172,7 @@ class Substring(_SubstringStep):
     def __init__(self, run: Run, before: tuple[str, ...]) -> None:
         super().__init__(run, before)
         if self.config.remove:
-            from curate.dedup.substring_labels import SPANS_COLUMN
+            from curate.dedup.substring.labels import SPANS_COLUMN
 
             self.cuts, self.min_remaining_words = (SPANS_COLUMN,), self.config.min_remaining_words
 
@@ -180,12 +180,12 @@ class Substring(_SubstringStep):
         return (SubstringWindows.name, SubstringRepeats.name)
 
     def columns(self) -> pa.Schema:
-        from curate.dedup.substring_labels import LABELS
+        from curate.dedup.substring.labels import LABELS
 
         return LABELS
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.substring import SpanFinder, slices
+        from curate.dedup.substring.find import SpanFinder, slices
 
         schema = pa.schema([IDENTITY.field("id"), *self.columns()])
         ids = self.run.folder.table(f"documents/{partition}.parquet", ["id"])["id"]
@@ -224,7 +224,7 @@ class SubstringTally(_SubstringStep):
         return [WHOLE]
 
     def execute(self, partition: str, work: Work) -> Result:
-        from curate.dedup.substring import Frequent, most_frequent, range_name
+        from curate.dedup.substring.find import Frequent, most_frequent, range_name
 
         sums = dict.fromkeys(_COUNTED, 0)
         for shard in self.run.shards:

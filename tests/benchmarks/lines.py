@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dedup.bloom import CountingFilter, Size, fill_filter
-from curate.dedup.lines import Counts, ExactRepeats, ShardCounter, halves, summed, units_of
-from curate.dedup.lines_config import LinesConfig
+from curate.dedup.lines.bloom import CountingFilter, Size, fill_filter
+from curate.dedup.lines.config import LinesConfig
+from curate.dedup.lines.count import Counts, ExactRepeats, ShardCounter, halves, summed, units_of
 from curate.documents import document_id
 from curate.store.folder import LocalFolder
 from tests.running import REPO, WORDS

@@ -31,8 +31,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
 
-from curate.dedup import substring as passes  # noqa: E402
-from curate.dedup.substring_config import SubstringConfig  # noqa: E402
+from curate.dedup.substring import find as passes  # noqa: E402
+from curate.dedup.substring.config import SubstringConfig  # noqa: E402
 from curate.documents import document_id  # noqa: E402
 from curate.store.folder import LocalFolder  # noqa: E402
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate.dedup.substring import find_all
-from curate.dedup.substring_config import SubstringConfig
+from curate.dedup.substring.config import SubstringConfig
+from curate.dedup.substring.find import find_all
 from curate.store.folder import LocalFolder
 
 Spans = list[tuple[int, int]]

@@ -14,14 +14,14 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.dedup import audit_merge
-from curate.dedup.audit_alarms import crossed
-from curate.dedup.audit_config import AuditConfig
-from curate.dedup.audit_ids import ids_of, words_of
-from curate.dedup.audit_merge import Tallies, fold_samples, merge_clusters, merge_groups
-from curate.dedup.audit_pairs import allotted, band_name
-from curate.dedup.audit_plain import overlap
-from curate.dedup.audit_tally import ShardTally, added, hosts_of, tally_shard, years_of
+from curate.dedup.audit import merge as audit_merge
+from curate.dedup.audit.alarms import crossed
+from curate.dedup.audit.config import AuditConfig
+from curate.dedup.audit.ids import ids_of, words_of
+from curate.dedup.audit.merge import Tallies, fold_samples, merge_clusters, merge_groups
+from curate.dedup.audit.pairs import allotted, band_name
+from curate.dedup.audit.plain import overlap
+from curate.dedup.audit.tally import ShardTally, added, hosts_of, tally_shard, years_of
 from curate.dedup.config import MinhashConfig
 from curate.dedup.resolution import LABELS
 from curate.errors import VerificationError

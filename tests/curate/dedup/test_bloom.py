@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.dedup.bloom import BloomRepeats, CountingFilter, Size, fill_filter
-from curate.dedup.lines import Counts
+from curate.dedup.lines.bloom import BloomRepeats, CountingFilter, Size, fill_filter
+from curate.dedup.lines.count import Counts
 
 
 def counts(keys: np.ndarray, documents: np.ndarray | int = 1) -> Counts:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.cutting import cut_spans
-from curate.dedup.substring_labels import SPANS
+from curate.dedup.substring.labels import SPANS
 from curate.errors import VerificationError
 
 

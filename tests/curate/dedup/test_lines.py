@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curate.dedup.lines import (
+from curate.dedup.lines.config import LinesConfig, ParagraphsConfig
+from curate.dedup.lines.count import (
     COUNTS,
     Counts,
     ExactRepeats,
@@ -27,7 +28,6 @@ from curate.dedup.lines import (
     read_counts,
     units_of,
 )
-from curate.dedup.lines_config import LinesConfig, ParagraphsConfig
 from curate.dedup.sections import SectionReader
 from curate.documents import document_id
 from curate.errors import VerificationError

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.dedup import substring as passes
-from curate.dedup import substring_joins, substring_texts
-from curate.dedup.substring_config import SubstringConfig
+from curate.dedup.substring import find as passes
+from curate.dedup.substring import joins as substring_joins
+from curate.dedup.substring import texts as substring_texts
+from curate.dedup.substring.config import SubstringConfig
 from curate.documents import document_id
 from curate.errors import VerificationError
 from curate.store.folder import LocalFolder

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from curate.dedup.word_diff import MOST_WORDS, WordDiff, word_diff
+from curate.dedup.audit.word_diff import MOST_WORDS, WordDiff, word_diff
 
 
 def test_a_replaced_word_is_shown_between_its_neighbours() -> None:

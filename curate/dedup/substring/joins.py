@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.dedup.substring_config import SubstringConfig
-from curate.dedup.substring_exchange import Flags, group_file, write_answers
-from curate.dedup.substring_texts import NAMES, WINDOWS, range_name
+from curate.dedup.substring.config import SubstringConfig
+from curate.dedup.substring.exchange import Flags, group_file, write_answers
+from curate.dedup.substring.texts import NAMES, WINDOWS, range_name
 from curate.kernels.substring_groups import equal_pairs, smallest, sums
 from curate.store.folder import Folder
 from curate.store.shards import Output

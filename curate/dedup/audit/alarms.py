@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.dedup.audit_config import AuditConfig
-from curate.dedup.audit_tally import COPIES, KINDS
+from curate.dedup.audit.config import AuditConfig
+from curate.dedup.audit.tally import COPIES, KINDS
 from curate.store.folder import Folder
 
 #: groups named per limit; the others are counted

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.dedup.lines import Counts, no_counts, summed
+from curate.dedup.lines.count import Counts, no_counts, summed
 from curate.kernels.bloom import MOST, add, empty_cells, least
 
 U64 = npt.NDArray[np.uint64]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.dedup.lines_config import LinesConfig, ParagraphsConfig
+from curate.dedup.lines.config import LinesConfig, ParagraphsConfig
 from curate.dedup.sections import Sealed, SectionReader, SectionWriter, section_writer
 from curate.documents import column
 from curate.kernels.line_hashes import Units, sum_up, units

@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.dedup.substring_config import SubstringConfig
-from curate.dedup.substring_exchange import GroupFile, GroupWriter, Mask, by_part, group_file, parts_of, read_answers
-from curate.dedup.substring_joins import Frequent, join_seeds, join_windows, most_frequent
-from curate.dedup.substring_labels import SPAN, SPANS
-from curate.dedup.substring_texts import NAMES, PLACES, SEEDS, WINDOWS, Slice, range_name, slices, units_of
+from curate.dedup.substring.config import SubstringConfig
+from curate.dedup.substring.exchange import GroupFile, GroupWriter, Mask, by_part, group_file, parts_of, read_answers
+from curate.dedup.substring.joins import Frequent, join_seeds, join_windows, most_frequent
+from curate.dedup.substring.labels import SPAN, SPANS
+from curate.dedup.substring.texts import NAMES, PLACES, SEEDS, WINDOWS, Slice, range_name, slices, units_of
 from curate.kernels.strings import Bytes, Offsets
 from curate.kernels.substring import active_windows, read_only, seed_table, seeds
 from curate.kernels.substring_groups import equal_pairs, occurrences

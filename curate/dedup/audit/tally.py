@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from curate.dedup.audit_ids import U64, mixed, one_id, words_of
+from curate.dedup.audit.ids import U64, mixed, one_id, words_of
 from curate.documents import column
 from curate.errors import VerificationError
 

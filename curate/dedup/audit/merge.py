@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.dedup.audit_ids import ids_of, one_id
-from curate.dedup.audit_tally import BUCKETS, GROUPS, KINDS, MEMBERS, REMEDY, SAMPLE, SUMS, first_of, merged_clusters
+from curate.dedup.audit.ids import ids_of, one_id
+from curate.dedup.audit.tally import BUCKETS, GROUPS, KINDS, MEMBERS, REMEDY, SAMPLE, SUMS, first_of, merged_clusters
 from curate.documents import column
 from curate.errors import VerificationError
 from curate.store.folder import Folder
@@ -207,7 +207,7 @@ def _clusters_between(tallies: Tallies, low: int, high: int, examples: int) -> t
 
 
 def _no_clusters() -> pa.Table:
-    from curate.dedup.audit_tally import CLUSTERS
+    from curate.dedup.audit.tally import CLUSTERS
 
     return CLUSTERS.append(pa.field("shard", pa.int32())).empty_table()
 

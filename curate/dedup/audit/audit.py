@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.audit_config import AuditConfig
-from curate.dedup.audit_ids import ids_of
-from curate.dedup.audit_merge import Head, Place, Tallies, fold_samples, merge_clusters, merge_groups
-from curate.dedup.audit_pairs import Pairs, allotted, band_name, read_pairs
-from curate.dedup.audit_plain import MOST_CHARS, Overlap, disagreement, overlap
-from curate.dedup.audit_tally import COPIES, KINDS, NEAR, REMEDY, STRATUM
+from curate.dedup.audit.config import AuditConfig
+from curate.dedup.audit.ids import ids_of
+from curate.dedup.audit.merge import Head, Place, Tallies, fold_samples, merge_clusters, merge_groups
+from curate.dedup.audit.pairs import Pairs, allotted, band_name, read_pairs
+from curate.dedup.audit.plain import MOST_CHARS, Overlap, disagreement, overlap
+from curate.dedup.audit.tally import COPIES, KINDS, NEAR, REMEDY, STRATUM
+from curate.dedup.audit.word_diff import word_diff
 from curate.dedup.config import Plan
-from curate.dedup.word_diff import word_diff
 from curate.documents import column
 from curate.errors import VerificationError
 from curate.store.folder import Folder

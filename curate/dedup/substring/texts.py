@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.dedup.substring_config import SubstringConfig
+from curate.dedup.substring.config import SubstringConfig
 from curate.errors import VerificationError
 from curate.kernels.strings import Bytes, Offsets, string_buffers
 from curate.kernels.substring import Units, code_units, word_units

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.audit_ids import ids_of, words_of
-from curate.dedup.audit_tally import BANDS_PER_UNIT, CONTENT, EXACT, KINDS, NEAR, REMEDY, URL, pairs_digest
+from curate.dedup.audit.ids import ids_of, words_of
+from curate.dedup.audit.tally import BANDS_PER_UNIT, CONTENT, EXACT, KINDS, NEAR, REMEDY, URL, pairs_digest
 from curate.errors import VerificationError
 from curate.store.folder import Folder
 
