@@ -255,8 +255,13 @@ class Targets(_Text):
 
     name = "targets"
 
-    def __init__(self, run: Run, labelled: Iterable[Step]) -> None:
+    def __init__(self, run: Run, labelled: tuple[Step, ...]) -> None:
         super().__init__(run, labelled)
+        known = set(known_columns(run, labelled))
+        for entry in (*self.dsir, *self.zipfit):
+            if entry.name in known:
+                raise ConfigError(f"scores: there is a column `{entry.name}` already; name the entry otherwise")
+            known.add(entry.name)
         if self.dsir:
             self.after = (*self.after, "target_fit")
 

@@ -193,6 +193,7 @@ def test_a_frozen_reference_decides_the_percentiles_of_another_run(folder: Path,
     [
         ({"scores": [{"percentile": {"name": "p", "of": "givn"}}]}, "did you mean `given`"),
         ({"scores": [{"combine": {"name": "given", "of": {"other": 1}}}]}, "there is a column `given` already"),
+        ({"scores": [{"dsir": {"name": "kind", "target": ["t"]}}]}, "there is a column `kind` already"),
         ({"scores": [{"bins": {"name": "b", "of": "given"}}]}, "give `edges` or `quantiles`"),
         ({"scores": [{"percentil": {"name": "b", "of": "given"}}]}, "did you mean `percentile`"),
         ({"select": [{"top": {"name": "t", "by": "given"}}]}, "give one of `budget_tokens`"),
