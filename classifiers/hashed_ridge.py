@@ -112,14 +112,14 @@ def weighted(counts: Any, idf: Floats) -> Any:
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-12)) @ values, dtype=np.float32)
 
 
-def random_waves(statistics: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def random_waves(statistics: int, rng: np.random.Generator, waves: int = WAVES) -> tuple[Floats, Floats]:
     """Frequencies and phases whose cosines stand for an RBF kernel of width √statistics (orthogonal features)."""
     blocks = []
-    for _ in range(-(-WAVES // statistics)):
+    for _ in range(-(-waves // statistics)):
         q, _ = np.linalg.qr(rng.standard_normal((statistics, statistics)))
         blocks.append(q * np.sqrt(rng.chisquare(statistics, statistics)))
-    wave = np.hstack(blocks)[:, :WAVES] / np.sqrt(statistics)
-    return wave.astype(np.float32), rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
+    wave = np.hstack(blocks)[:, :waves] / np.sqrt(statistics)
+    return wave.astype(np.float32), rng.uniform(0, 2 * np.pi, waves).astype(np.float32)
 
 
 def wave_scale() -> float:

@@ -185,6 +185,37 @@ def report(folder: RunFolder, set_: Set = None, json: Json = False) -> None:
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="What is learned from which table.")],
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Train a rater of your own from a table of ratings. Example: curate train configs/train_rater.yaml."""
+    call("train", json, config=config, overrides=set_ or [])
+
+
+@app.command()
+def evaluate(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Parquet or JSON lines.")],
+    score: Annotated[str, typer.Option(help="Column of the rater's score or name.")],
+    gold: Annotated[str, typer.Option(help="Column that it is held against.")],
+    card: Annotated[str | None, typer.Option(help="Rate the texts with this card first; name or path.")] = None,
+    text: Annotated[str, typer.Option(help="Column of the texts, for length and for --card.")] = "text",
+    second: Annotated[str | None, typer.Option(help="Column of a second gold rating: the ceiling.")] = None,
+    probability: Annotated[str | None, typer.Option(help="Column of probabilities, for calibration.")] = None,
+    cut: Annotated[float | None, typer.Option(help="Score from which on a document would be kept.")] = None,
+    gold_cut: Annotated[float | None, typer.Option(help="Gold from which on it is good; --cut if left out.")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="Column to split by, e.g. language; repeatable.")] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Of the bootstrap; 0: no intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    json: Json = False,
+) -> None:
+    """Hold a rater against gold. Example: curate evaluate t.parquet --card lite --score lite_topic --gold topic."""
+    call("evaluate", json, table=table, score=score, gold=gold, card=card, text=text, second=second,
+         probability=probability, cut=cut, gold_cut=gold_cut, by=by or [], resamples=resamples, seed=seed)  # fmt: skip
+
+
+@app.command()
 def stages(
     name: Annotated[str | None, typer.Argument(help="Only this stage, with its options.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table, as in the README.")] = False,

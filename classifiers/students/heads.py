@@ -23,12 +23,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Head", "Kind", "Pairs", "cumulative", "expected_level", "fit_head", "loss_of", "softmax"]
+__all__ = ["Head", "Kind", "Pairs", "cumulative", "expected_level", "fit_head", "inner_products", "loss_of", "softmax"]
 
 Kind = Literal["regression", "ordinal", "classification", "pairwise"]
 Doubles = npt.NDArray[np.float64]
 
-_STEPS = 500
+_STEPS = 300
 _LEAST_GAP = 1e-6
 _LEAST_CHANCE = 1e-12
 
@@ -81,9 +81,8 @@ def fit_head(kind: Kind, features: Any, target: Doubles | Pairs, penalty: float,
     return _multinomial(features, target.astype(np.int64), penalty, classes)
 
 
-def loss_of(head: Head, features: Any, target: Doubles | Pairs) -> float:
-    """Mean loss on documents held out; the same loss that was minimised, without the penalty."""
-    raw = head.raw(features)
+def loss_of(head: Head, raw: Doubles, target: Doubles | Pairs) -> float:
+    """Mean loss of raw outputs on documents held out; the loss that was minimised, without the penalty."""
     if isinstance(target, Pairs):
         gap = raw[target.a, 0] - raw[target.b, 0]
         return float(np.mean(np.logaddexp(0, gap) - target.share * gap))
@@ -124,7 +123,7 @@ def _ridge(features: Any, target: Doubles, penalty: float) -> Head:
     mean = float(target.mean())
     rest = target - mean
     if n <= p:
-        gram = _inner(features)
+        gram = inner_products(features)
         gram = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
         alpha = _solve(gram, rest, n * penalty)
         alpha = alpha - alpha.mean()
@@ -136,7 +135,8 @@ def _ridge(features: Any, target: Doubles, penalty: float) -> Head:
     return Head("regression", weights[:, None], np.array([mean - centre @ weights]), np.empty(0))
 
 
-def _inner(features: Any) -> Doubles:
+def inner_products(features: Any) -> Doubles:
+    """(rows, rows) of a sparse or dense matrix."""
     if not _sparse(features):
         return np.asarray(features @ features.T, np.float64)
     from classifiers.hashed_ridge import Features
@@ -163,7 +163,7 @@ def _minimise(loss: Callable[[Doubles], tuple[float, Doubles]], start: Doubles) 
     from scipy.optimize import minimize
 
     found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": 1e-11, "gtol": 1e-7}
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "ftol": 1e-9, "gtol": 1e-6}
     )  # fmt: skip
     return np.asarray(found.x, np.float64)
 
