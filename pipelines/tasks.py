@@ -54,7 +54,8 @@ class Outcome:
 
     Attributes:
         status: done; failed (the task itself is at fault); died (its worker is gone); refused (config or model);
-            environment (disk, permission); threshold (a limit was crossed); budget (money or tokens are used up); unverified (sums or digests do not hold).
+            environment (disk, permission); threshold (a limit was crossed); budget (money or tokens are used up);
+            unverified (sums or digests do not hold).
         detail: one line for the log.
         error: ledger code for a document that is found to have killed its worker.
         mark: where the worker was.

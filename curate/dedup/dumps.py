@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow as pa
 
 from curate.dedup.config import Plan
-from curate.dedup.sections import Sealed, SectionReader
 from curate.dedup.signatures import signing_parameters
 from curate.documents import column
 from curate.errors import ConfigError, VerificationError
 from curate.store.digests import digest_json
 from curate.store.folder import Folder
+from curate.store.sections import Sealed, SectionReader
 from curate.store.shards import Output
 
 MANIFEST = "dump.json"

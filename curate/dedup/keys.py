@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.dedup.config import Plan
-from curate.dedup.sections import Sealed, SectionReader, write_sections
 from curate.dedup.signatures import band_matrix
 from curate.documents import column
 from curate.store.folder import Folder
+from curate.store.sections import Sealed, SectionReader, write_sections
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]

@@ -19,12 +19,12 @@ from curate.dedup.config import Plan
 from curate.dedup.join import Candidates, candidates_of
 from curate.dedup.links import Link
 from curate.dedup.resolution import Resolved, decide
-from curate.dedup.sections import SectionReader
 from curate.dedup.signatures import SIGNED_WITH, signing_parameters
 from curate.dedup.survivors import Corpus, load_corpus
 from curate.dedup.verify import EvidenceReader, TextReader, Verifier
 from curate.errors import VerificationError
 from curate.kernels.clusters import first_pairs
+from curate.store.sections import SectionReader
 
 I64 = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@
     dedup_pairs       one task    dedup/pairs.parquet, dedup/audit.json
     dedup             shard       labels
 
-Every file between them is sealed (``curate.dedup.sections``): a reader checks its bytes before it uses them.
+Every file between them is sealed (``curate.store.sections``): a reader checks its bytes before it uses them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.sections import REMEDY
 from curate.documents import IDENTITY
 from curate.errors import VerificationError
+from curate.store.sections import REMEDY
 from curate.store.shards import write_shard
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.dedup_components import DedupComponents

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from curate.dedup.sections import Sealed
 from curate.documents import column
+from curate.store.sections import Sealed
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work
 from pipelines.steps.dedup_files import partition_names, sealed_file, sealed_result
 from pipelines.steps.dedup_join import links_name
@@ -71,7 +71,7 @@ class DedupComponents(Step):
 
     def execute(self, partition: str, work: Work) -> Result:
         from curate.dedup.links import LINKS, Components, spread
-        from curate.dedup.sections import write_sections
+        from curate.store.sections import write_sections
 
         ranges = partition_names(self.run, self.plan)
         first = Sources(self.run).first

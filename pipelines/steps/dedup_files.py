@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from curate.dedup.config import Plan
-from curate.dedup.sections import REMEDY, Sealed, SectionReader
 from curate.errors import VerificationError
 from curate.store.folder import Folder
 from curate.store.receipts import Receipt, read_receipt, receipt_name
+from curate.store.sections import REMEDY, Sealed, SectionReader
 from curate.store.shards import Output, digest_shard
 from pipelines.steps.base import Result, Run
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.sections import REMEDY, SectionWriter, section_writer
 from curate.documents import column
 from curate.errors import VerificationError
+from curate.store.sections import REMEDY, SectionWriter, section_writer
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.dedup_components import members_of
 from pipelines.steps.dedup_files import sealed_file, sealed_result

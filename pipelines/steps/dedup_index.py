@@ -24,10 +24,10 @@ from curate.dedup.dumps import (
     read_dump,
 )
 from curate.dedup.index_config import IndexConfig
-from curate.dedup.sections import REMEDY, Sealed, SectionWriter, section_writer
 from curate.errors import ConfigError, VerificationError
 from curate.store.folder import LocalFolder
 from curate.store.lock import RunLock
+from curate.store.sections import REMEDY, Sealed, SectionWriter, section_writer
 from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 from pipelines.steps.dedup_files import checked_columns, receipt_of, sealed_file, sealed_result

@@ -65,7 +65,7 @@ class DedupJoin(Step):
 
     def execute(self, partition: str, work: Work) -> Result:
         from curate.dedup.links import LINKS, link_entries, merge_ranges
-        from curate.dedup.sections import write_sections
+        from curate.store.sections import write_sections
 
         small = self.plan.minhash.small_bucket if self.plan.minhash is not None else 2
         k, n = int(partition), len(self.partitions())

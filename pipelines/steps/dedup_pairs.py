@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.sections import SectionReader
+from curate.store.sections import SectionReader
 from curate.store.shards import write_shard
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 from pipelines.steps.dedup_files import partition_names, receipt_of, sealed_file

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from curate.dedup.config import Plan
 from curate.dedup.dumps import SECTION_ROWS, SHINGLE_SETS
-from curate.dedup.sections import Sealed, SectionReader, section_writer
 from curate.documents import column
 from curate.errors import VerificationError
+from curate.store.sections import Sealed, SectionReader, section_writer
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.dedup_components import members_of
 from pipelines.steps.dedup_files import partition_names, sealed_file, sealed_result

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from curate.dedup.config import Plan, as_plan
-from curate.dedup.sections import REMEDY, SectionWriter
 from curate.errors import VerificationError
+from curate.store.sections import REMEDY, SectionWriter
 from pipelines.config import WHOLE_DOCUMENTS
 from pipelines.fates import ROW
 from pipelines.shard_reader import ShardReader

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.dedup.sections import Sealed, SectionReader, section_writer
 from curate.documents import column
+from curate.store.sections import Sealed, SectionReader, section_writer
 from pipelines.steps.base import Result, Run, Step, Work
 from pipelines.steps.dedup_components import links_into
 from pipelines.steps.dedup_files import partition_names, sealed_file, sealed_result

@@ -15,9 +15,9 @@ import xxhash
 
 from curate.dedup.dumps import KEYS, SIGNATURES, Dump, Part, check_dumps, check_owner, opened, read_dumps
 from curate.dedup.index_config import IndexConfig
-from curate.dedup.sections import REMEDY, SectionReader
 from curate.errors import VerificationError
 from curate.store.folder import Folder, open_folder
+from curate.store.sections import REMEDY, SectionReader
 from pipelines.steps.base import WHOLE, Result, Run, Step, Work, plain_output
 from pipelines.steps.dedup_files import receipt_of, sealed_file
 from pipelines.steps.dedup_sign import keys_name, plan_of

@@ -90,7 +90,7 @@ class MergeUnits(UnitStep):
 
     def _exact(self, partition: str) -> Result:
         from curate.dedup.lines.count import COUNTS, histogram, merged
-        from curate.dedup.sections import write_sections
+        from curate.store.sections import write_sections
 
         total = merged(self._counts(partition))
         repeated = total.chosen(total.documents >= self.options.min_occurrences)
@@ -106,7 +106,7 @@ class MergeUnits(UnitStep):
     def _filter(self, partition: str) -> Result:
         from curate.dedup.lines.bloom import CELLS, Size, about, fill_filter
         from curate.dedup.lines.count import histogram
-        from curate.dedup.sections import write_sections
+        from curate.store.sections import write_sections
 
         entries = sum(len(part) for part in self._counts(partition))
         expected = self.options.expected
@@ -125,7 +125,7 @@ class MergeUnits(UnitStep):
 
     def _counts(self, partition: str) -> Iterator[Counts]:
         from curate.dedup.lines.count import read_counts
-        from curate.dedup.sections import SectionReader
+        from curate.store.sections import SectionReader
 
         for shard in self.run.shards:
             sealed = self.sealed(f"{self.kind}_count", shard)

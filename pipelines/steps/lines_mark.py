@@ -21,8 +21,8 @@ from pipelines.steps.lines_step import UnitStep, open_ranges, range_names, top_o
 
 if TYPE_CHECKING:
     from curate.dedup.lines.count import Repeats
-    from curate.dedup.sections import SectionReader
     from curate.kernels.line_hashes import Units
+    from curate.store.sections import SectionReader
 
 #: units that are looked up together, and the longest quote of an example in characters
 _LOOKED_UP, _QUOTED = 1_000_000, 300

@@ -19,7 +19,7 @@ from pipelines.steps import opt_out
 from pipelines.steps.base import Run, Step, Work
 
 if TYPE_CHECKING:
-    from curate.dedup.sections import Sealed, SectionReader
+    from curate.store.sections import Sealed, SectionReader
 
 SURVIVOR = "dedup_is_survivor"
 #: steps before these that may drop documents of a written shard
@@ -79,7 +79,7 @@ class UnitStep(Step):
         return found
 
     def sealed(self, step: str, partition: str) -> Sealed:
-        from curate.dedup.sections import Sealed
+        from curate.store.sections import Sealed
 
         receipt = self.receipt(step, partition)
         return Sealed(receipt.outputs[0], receipt.counts["seal"])
@@ -100,7 +100,7 @@ def partition_names(n: int) -> list[str]:
 
 def open_ranges(step: UnitStep, stack: ExitStack) -> list[SectionReader]:
     """The merged ranges, open."""
-    from curate.dedup.sections import SectionReader
+    from curate.store.sections import SectionReader
 
     sealed = [step.sealed(f"{step.kind}_merge", name) for name in range_names(step)]
     return [stack.enter_context(SectionReader(step.run.folder, s.output.path, s)) for s in sealed]

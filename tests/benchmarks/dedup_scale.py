@@ -113,8 +113,8 @@ def keys(count: int) -> dict[str, Any]:
     """Join and union over made-up keys, in this process; call it in one of its own for its memory."""
     from curate.dedup.keys import join_entries, read_keys, write_keys
     from curate.dedup.links import Components, link_entries
-    from curate.dedup.sections import SectionReader
     from curate.store.folder import open_folder
+    from curate.store.sections import SectionReader
 
     seconds: dict[str, float] = {}
     clock = time.process_time()

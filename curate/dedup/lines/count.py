@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.dedup.lines.config import LinesConfig, ParagraphsConfig
-from curate.dedup.sections import Sealed, SectionReader, SectionWriter, section_writer
 from curate.documents import column
 from curate.kernels.line_hashes import Units, sum_up, units
 from curate.kernels.strings import string_buffers
 from curate.store.folder import Folder, LocalFolder
+from curate.store.sections import Sealed, SectionReader, SectionWriter, section_writer
 
 U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]

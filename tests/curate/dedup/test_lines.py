@@ -28,10 +28,10 @@ from curate.dedup.lines.count import (
     read_counts,
     units_of,
 )
-from curate.dedup.sections import SectionReader
 from curate.documents import document_id
 from curate.errors import VerificationError
 from curate.store.folder import LocalFolder
+from curate.store.sections import SectionReader
 
 
 # ------------------------------------------------------------------- the same in plain Python

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from curate.dedup import ExactConfig, MinhashConfig, Preference, Resolved, TableTexts, resolve, sign_shard
 from curate.dedup.config import Plan
 from curate.dedup.keys import key_entries, read_keys, section_count, write_keys
-from curate.dedup.sections import SectionReader
 from curate.errors import VerificationError
 from curate.store.folder import LocalFolder
+from curate.store.sections import SectionReader
 from pipelines.steps.base import Run
 from tests.curate.dedup.in_process import TINY, answer, do, make_run, steps_of
 

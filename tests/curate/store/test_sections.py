@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dedup.sections import Sealed, SectionReader, read_sealed, section_writer
 from curate.errors import VerificationError
 from curate.store.folder import LocalFolder
+from curate.store.sections import Sealed, SectionReader, read_sealed, section_writer
 from curate.store.shards import digest_shard
 
 TABLE = pa.table({"number": list(range(50)), "name": [f"name {i}" for i in range(50)]})
