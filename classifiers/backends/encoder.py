@@ -1,7 +1,7 @@
 """Transformer encoders: sequence classifiers and regressors, several outputs, NVIDIA's and JQL's own heads.
 
 Length-sorted batches of a token budget, float32 on a CPU, the card's precision (bf16) on a GPU. On a CPU a score does
-not move by more than 1e-5 with the order of the batch, its size, or the padding (measured by the tests: 1e-6).
+not move by more than 1e-5 with the order of the batch, its size, or the padding (held by the tests).
 
 Memory of a worker: one copy of each different encoder among its raters, the tokens of one batch of documents, and one
 pass of ``batch_tokens`` through the model.
