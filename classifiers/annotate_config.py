@@ -27,7 +27,7 @@ class Annotator(ClientConfig):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what it is called in the tables")
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest answer; repeats then only show noise")
-    logprobs: int = Field(20, ge=0, le=20, description="likeliest tokens to ask for; 0: no expected values, no shares")
+    logprobs: int = Field(20, ge=0, le=100, description="likeliest tokens to ask for; 0: no expected values, no shares")
     tokenizer: Path | None = Field(None, description="tokenizer.json, or its folder; null: a token is four bytes")
     health_s: float = Field(60.0, ge=0, description="how long a server that is still starting is waited for")
 

@@ -188,7 +188,7 @@ class RubricOptions(_Part):
 
     rubric: str | Rubric
     temperature: float = Field(0.0, ge=0)
-    logprobs: int = Field(20, ge=0, le=20)
+    logprobs: int = Field(20, ge=0, le=100)
     seed: int = 0
 
     @property

@@ -177,7 +177,7 @@ def test_a_real_vllm_server_killed_in_the_middle(tmp_path: Path, shared: Path) -
     serve = (
         python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tmp_path / "model"), "--served-model-name",
         "tiny", "--host", "127.0.0.1", "--port", "{port}", "--dtype", "float32", "--max-model-len", "4096",
-        "--max-num-seqs", "16", "--seed", "0", "--max-logprobs", "20", "--enforce-eager", "--structured-outputs-config",
+        "--max-num-seqs", "16", "--seed", "0", "--max-logprobs", "26", "--enforce-eager", "--structured-outputs-config",
         '{"backend":"xgrammar","disable_any_whitespace":true}',  # a random model writes blanks for ever inside JSON
     )  # fmt: skip
     n = 100
@@ -227,7 +227,14 @@ def _annotated_by(url: str, tmp_path: Path) -> None:
         ("weborganizer_topic", "vllm"),
         ("qurating", "vllm"),
     ):
-        annotator = {"name": "tiny", "url": url, "model": "tiny", "dialect": dialect, "request_s": 120.0}
+        annotator = {
+            "name": "tiny",
+            "url": url,
+            "model": "tiny",
+            "dialect": dialect,
+            "request_s": 120.0,
+            "logprobs": 26,
+        }
         config = AnnotateConfig.model_validate(
             {
                 "input": [str(tmp_path / "in" / "0.jsonl")], "output": tmp_path / rubric, "rubric": rubric, "sample": 6,
