@@ -8,7 +8,7 @@ given, of that rating: the ceiling. Whatever is not defined (constant sides, emp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,11 +75,15 @@ def compare(given: Comparison, *, resamples: int = 1000, seed: int = 0) -> dict[
     found |= figures.on(rows)
     if resamples:
         found["intervals"] = {
-            name: m.interval(lambda draw, name=name: figures.quick(rows[draw])[name], len(rows), resamples, seed)
-            for name in figures.quick(rows)
+            name: m.interval(_drawn(figures, rows, name), len(rows), resamples, seed) for name in figures.quick(rows)
         }
     found["by"] = {name: _by(figures, rows, list(values)) for name, values in _splits(given, rows).items()}
     return found
+
+
+def _drawn(figures: _Names | _Numbers, rows: Rows, name: str) -> Callable[[Rows], float | None]:
+    """One cheap figure as a function of what was drawn."""
+    return lambda draw: figures.quick(rows[draw])[name]
 
 
 class _Names:
@@ -179,9 +183,9 @@ class _Numbers:
             found["log_length"] = self._against(self.lengths, rows)
             found["score_log_length"] = m.spearman(score, self.lengths[rows])
         if self.second is not None:
-            some = rows[np.isfinite(self.second[rows])]
-            found["ceiling"] = {"rows": len(some), **self._against(self.second, rows),
-                                "score_on_these": m.spearman(self.score[some], self.gold[some])}  # fmt: skip
+            twice = rows[np.isfinite(self.second[rows])]
+            found["ceiling"] = {"rows": len(twice), **self._against(self.second, rows),
+                                "score_on_these": m.spearman(self.score[twice], self.gold[twice])}  # fmt: skip
         return found
 
 

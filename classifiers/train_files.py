@@ -130,7 +130,8 @@ def _head(target: Target) -> HeadSpec:
 def _labels(target: Target) -> list[dict[str, Any]]:
     spec = target.spec
     meaning = spec.meaning or f"{_KINDS[spec.kind]} of {spec.name}, as a student predicts it"
-    probability = {"type": "float", "range": [0.0, 1.0], "unit": "probability"}
+    found: list[dict[str, Any]]
+    probability: dict[str, Any] = {"type": "float", "range": [0.0, 1.0], "unit": "probability"}
     if spec.kind == "classification":
         found = [{"name": spec.name, "type": "name", "values": [str(v) for v in target.names], "meaning": meaning},
                  {"name": f"{spec.name}_score", **probability, "meaning": f"how sure {spec.name} is"}]  # fmt: skip
@@ -256,5 +257,5 @@ def _model_card(
                   f"{_WAYS[spec.kind]} on {len(one.target.rows)} texts; penalties: {chosen}", "",
                   "```", table_of(figures[spec.name]), "```", ""]  # fmt: skip
     lines += ["## Limits", "", "A student knows what its ratings knew, on texts like these. Judge it "
-              "on your own texts (`curate evaluate`) before you cut by it, and beside length alone, which stands in the figures.", ""]  # fmt: skip
+              "on your own texts (`curate evaluate`) before you cut by it, beside length alone.", ""]  # fmt: skip
     return "\n".join(lines)

