@@ -45,7 +45,8 @@ def test_constant_and_missing_values_are_not_defined_and_counted() -> None:
 def test_length_ceiling_groups_and_intervals_stand_beside_the_score() -> None:
     rng = np.random.default_rng(5)
     gold = rng.standard_normal(200)
-    given = Comparison(gold=gold, score=gold + 0.5 * rng.standard_normal(200), lengths=np.exp(gold + 5), cut=0.0,
+    score = gold + 0.5 * rng.standard_normal(200)
+    given = Comparison(gold=gold, score=score, lengths=np.exp(gold + 5), cut=0.0,
                        second=gold + 0.1 * rng.standard_normal(200), groups={"language": ["en", "de"] * 100})  # fmt: skip
     one, two = compare(given, resamples=100, seed=3), compare(given, resamples=100, seed=3)
     assert one == two
