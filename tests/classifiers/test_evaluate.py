@@ -46,8 +46,14 @@ def test_length_ceiling_groups_and_intervals_stand_beside_the_score() -> None:
     rng = np.random.default_rng(5)
     gold = rng.standard_normal(200)
     score = gold + 0.5 * rng.standard_normal(200)
-    given = Comparison(gold=gold, score=score, lengths=np.exp(gold + 5), cut=0.0,
-                       second=gold + 0.1 * rng.standard_normal(200), groups={"language": ["en", "de"] * 100})  # fmt: skip
+    given = Comparison(
+        gold=gold,
+        score=score,
+        lengths=np.exp(gold + 5),
+        cut=0.0,
+        second=gold + 0.1 * rng.standard_normal(200),
+        groups={"language": ["en", "de"] * 100},
+    )
     one, two = compare(given, resamples=100, seed=3), compare(given, resamples=100, seed=3)
     assert one == two
     low, high = one["intervals"]["spearman"]
