@@ -174,7 +174,7 @@ def annotate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Let language models rate a sample by a rubric. Example: curate annotate configs/annotate/judges.yaml."""
+    """Let language models rate a sample by a rubric. Example: curate annotate classifiers/examples/judges.yaml."""
     call("annotate", json, config=config, overrides=set_ or [], estimate=estimate)
 
 
@@ -190,7 +190,7 @@ def train(
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Train a rater of your own from a table of ratings. Example: curate train configs/train_rater.yaml."""
+    """Train a rater of your own from a table of ratings. Example: curate train classifiers/examples/train_rater.yaml."""
     call("train", json, config=config, overrides=set_ or [])
 
 

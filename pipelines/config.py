@@ -106,8 +106,9 @@ class Config(Section):
         default=None, description="Where the column `domain` comes from; null: none."
     )
     keep: str | None = Field(
-        default=None, description="Expression over columns: documents where it is true stay; null: all that is no "
-        "duplicate and that all entries of `select` take."
+        default=None,
+        description="Expression over columns: documents where it is true stay; null: all that is no "
+        "duplicate and that all entries of `select` take.",
     )
     recipe: RecipeSection | None = Field(
         default=None, description="How groups are weighted; null: no recipe, no mixture."

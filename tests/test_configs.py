@@ -15,7 +15,7 @@ from pipelines.config_errors import ConfigProblems
 
 REPO = Path(__file__).resolve().parent.parent
 CONFIGS = sorted((REPO / "configs").glob("*.yaml"))
-READY = {"quickstart", "common_crawl", "multilingual", "wet", "jsonl", "dedup_jsonl", "extract_only"}
+READY = {"quickstart", "common_crawl", "multilingual", "wet", "jsonl", "dedup_jsonl", "rate_jsonl", "extract_only"}
 KEYS = {
     "run": [
         "base", "cpu_seconds_per_document", "document_memory_mb", "keep_dropped_text", "launcher", "max_dropped_ratio",

@@ -22,7 +22,6 @@ Missing = Literal["null", "renormalise"]
 Ints = npt.NDArray[np.int64]
 
 
-
 def scaled(scores: Floats, reference: Reference, scale: Scale) -> Floats:
     """Scores on a common scale, 0–1.
 

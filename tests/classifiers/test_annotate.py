@@ -377,6 +377,6 @@ def test_killed_in_the_middle_it_goes_on_and_pays_nothing_twice(tmp_path: Path) 
 
 def test_the_example_config_is_valid() -> None:
     root = Path(__file__).resolve().parents[2]
-    config = load_annotate_config(root / "configs" / "annotate" / "judges.yaml")
+    config = load_annotate_config(root / "classifiers" / "examples" / "judges.yaml")
     assert [a.name for a in config.annotators] == ["local", "hosted"]
     assert load_rubric(config.rubric, root).name == "fineweb_edu"

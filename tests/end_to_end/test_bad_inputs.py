@@ -226,9 +226,7 @@ def test_hostile_input_among_others_meets_its_expectation(id_: str, cases: dict[
 _FIRST = {"F01", "F02", "F58", "F62", "F71", "F87", "F93", "F102", "F105", "F106", "F107", "F108", "F109", "F110"}
 
 
-@pytest.mark.parametrize(
-    "id_", [id_ if id_ in _FIRST else pytest.param(id_, marks=pytest.mark.slow) for id_ in CASES]
-)
+@pytest.mark.parametrize("id_", [id_ if id_ in _FIRST else pytest.param(id_, marks=pytest.mark.slow) for id_ in CASES])
 def test_hostile_input_alone_ends_as_among_others(
     id_: str, cases: dict[str, Case], together: Any, tmp_path: Path
 ) -> None:

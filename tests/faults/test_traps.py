@@ -175,9 +175,7 @@ def test_t7_rules_on_documents_without_words_give_a_verdict(tmp_path: Path, here
     texts = ["   ", "\n\n\n", "\u200b", "!", "words of a text that has some"]
     source = write_lines(tmp_path / "in", [{"id": str(i), "text": t} for i, t in enumerate(texts)])
     presets = ["gopher_quality", "gopher_repetition", "c4", "fineweb"]
-    config = small(
-        tmp_path / "r.json", source, stages=[{"text_stats": {}}, {"quality_rules": {"presets": presets}}]
-    )
+    config = small(tmp_path / "r.json", source, stages=[{"text_stats": {}}, {"quality_rules": {"presets": presets}}])
     result = here(config)
     run = config.with_suffix("")
     assert result.exit_code == 0 and rows(run, "failed") == []
