@@ -12,7 +12,15 @@ from curate.error_codes import FAMILIES, MEANINGS, meaning_of
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(rf"(?:{'|'.join(FAMILIES)})\.[a-z][a-z0-9_-]+")
 #: strings of the same form that are no codes: names of files, of a link relation, and a key used before the ledger
-OTHER = {"model.safetensors", "warc.paths", "wet.paths", "schema.license", "warc.line-ends", "input.paths", "input.kind"}
+OTHER = {
+    "model.safetensors",
+    "warc.paths",
+    "wet.paths",
+    "schema.license",
+    "warc.line-ends",
+    "input.paths",
+    "input.kind",
+}
 
 
 def codes_in_source() -> Iterator[tuple[str, Path]]:
