@@ -120,6 +120,7 @@ def _when_seen(stub: Stub, number: int, strike: Any) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 def test_killed_and_out_of_budget_nothing_is_lost_and_nothing_paid_twice(tmp_path: Path) -> None:
     n = 200
     texts = [f"Plain text number {i} about a mill." for i in range(n)]

@@ -235,6 +235,7 @@ def test_a_disk_that_is_really_full_ends_with_7_and_room_lets_the_run_end(small_
     assert verify(str(small_disk / "run"))["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files_ends_with_7_and_nothing_half_written(source: Path, tmp_path: Path) -> None:
     source = write_documents(tmp_path / "long", files=2, documents=400)
     config = write_config(tmp_path / "r.json", source, run={"workers": 1}, **SMALL)
@@ -366,6 +367,7 @@ def test_files_get_the_mode_that_the_umask_allows_and_the_lock_is_private(
 # ------------------------------------------------------------------ process (F119, F180, F187)
 
 
+@pytest.mark.slow
 def test_paths_and_texts_outside_ascii_work_under_the_c_locale(tmp_path: Path) -> None:
     folder = tmp_path / "Архив 🐝"
     source = write_documents(folder / "вход", files=2, documents=5)

@@ -34,8 +34,8 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-#: in the default suite: before a file appears, and between a task's outputs and its receipt
-OFTEN = {"store.before_rename", "receipt.before"}
+#: in the default suite: before a file appears; duplicate removal is killed between outputs and receipt
+OFTEN = {"store.before_rename"}
 
 
 @pytest.mark.parametrize("place", [p if p in OFTEN else pytest.param(p, marks=pytest.mark.slow) for p in PLACES])
@@ -56,7 +56,8 @@ def test_every_failpoint_is_reached_by_these_tests() -> None:
     assert set(FAILPOINTS) == {*PLACES, "pass.document"}
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 8))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
 def test_a_run_killed_at_random_again_and_again_ends_like_one_undisturbed(
     seed: int, source: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_document_found_to_kill_is_not_tried_again_by_a_later_run(source: Path
     assert "died" not in events[events.index("end") :]
 
 
+@pytest.mark.slow
 def test_a_task_that_always_dies_is_given_up_and_the_rest_is_done(source: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "r.json", source)
     result = curate("run", str(config), failpoint="step.start:kill")
@@ -107,6 +108,7 @@ def test_an_input_that_vanishes_costs_itself_alone(source: Path, tmp_path: Path)
     assert accepted.returncode == 0, accepted.stderr
 
 
+@pytest.mark.slow
 def test_a_changed_threshold_redoes_its_step_and_says_which_value_changed(source: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "r.json", source, keep="pii_emails == 0")
     assert curate("run", str(config)).returncode == 0

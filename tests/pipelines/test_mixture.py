@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from ruamel.yaml import YAML
 
 from tests.running import curate, write_config, write_documents
@@ -24,6 +25,7 @@ def test_an_empty_corpus_is_told_as_such_and_ends_well(tmp_path: Path) -> None:
     assert curate("verify", str(run)).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_budget_that_the_corpus_cannot_give_fails_its_step_alone(tmp_path: Path) -> None:
     source = write_documents(tmp_path / "in", files=1, documents=10)
     config = write_config(tmp_path / "r.json", source)

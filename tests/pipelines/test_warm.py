@@ -27,6 +27,7 @@ def test_the_second_run_on_a_machine_compiles_nothing(tmp_path: Path, monkeypatc
     assert "compiling kernels" not in events(second)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "file"))
