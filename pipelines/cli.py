@@ -190,7 +190,7 @@ def train(
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Train a rater of your own from a table of ratings. Example: curate train classifiers/examples/train_rater.yaml."""
+    """Train a rater from a table of ratings. Example: curate train classifiers/examples/train_rater.yaml."""
     call("train", json, config=config, overrides=set_ or [])
 
 
